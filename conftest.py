@@ -1,0 +1,3 @@
+"""Loads nicproof's pytest plugin."""
+
+pytest_plugins = ["harness.plugin"]
