@@ -1,0 +1,332 @@
+"""Profiles: what a guest OS is, how it boots, and which interrupt modes its drivers reach on which NIC.
+
+A profile is a YAML file in `profiles/`, or any YAML file named by its path:
+
+- It is named after its file: `linux-6.1.yaml` is the profile `linux-6.1`.
+- `extends:` names another profile (`linux`) or file (`./base.yaml`) whose fields it takes over. Blocks are merged
+  field by field, everything else is replaced, and an empty value (`msi:`) takes the inherited field away.
+- `${NAME}` and `${NAME:-default}` are environment variables; `$${` is a plain `${`.
+- A relative path is relative to the file that names it.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from harness import yaml_source
+from harness.errors import InputError
+from harness.nic import CATALOGUE, InterruptMode, NicModel
+from harness.profile_image import (
+    BuiltImage,
+    DiskImage,
+    Image,
+    KernelImage,
+    Suite,
+    image_class,
+    image_kind,
+)
+from harness.shipped import shipped
+from harness.yaml_source import Facts, Mark, Node, Text, nearest
+
+__all__ = [
+    "BuiltImage",
+    "DiskImage",
+    "GuestOS",
+    "Image",
+    "KernelImage",
+    "MachineProfile",
+    "ModeProfile",
+    "NicProfile",
+    "Profile",
+    "Queues",
+    "Ready",
+    "Suite",
+    "hardware_cannot",
+    "load_profile",
+    "machine_of",
+    "profile_names",
+]
+
+Machine = Literal["pc", "q35"]
+GuestOS = Literal["linux", "firmware"]
+
+
+def machine_of(nic: NicModel) -> Machine:
+    """Return the QEMU machine that a NIC model is tested on: the one whose bus is the model's own."""
+    return "pc" if nic.bus == "pci" else "q35"
+
+
+def hardware_cannot(nic: NicModel, mode: InterruptMode) -> str | None:
+    """Return why no guest can use `nic` in `mode`, or None if the hardware can."""
+    if reason := nic.cannot(mode):
+        return reason
+    if mode is InterruptMode.MSIX_REMAPPED and machine_of(nic) == "pc":
+        return f"{nic.name} is on QEMU's pc machine, whose 440FX chipset has no VT-d to remap interrupts"
+    return None
+
+
+class Ready(Facts):
+    """What shows that the guest is ready: the first of the named events."""
+
+    console: Text | None = None
+    """Text on the serial console."""
+    ssh: bool = False
+    """The SSH server answers."""
+    dhcp: bool = False
+    """The first DHCP request on the DUT's cable."""
+    arp: bool = False
+    """The first answer to an ARP request on the DUT's cable."""
+    deadline_s: float = Field(gt=0, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _names_an_event(self) -> "Ready":
+        if not (self.console or self.ssh or self.dhcp or self.arp):
+            yaml_source.refuse("ready", [((), "names no event; allowed: console, ssh, dhcp, arp")])
+        return self
+
+
+class MachineProfile(Facts):
+    """The virtual machine around the NIC."""
+
+    memory_mib: int = Field(ge=16)
+    cpus: int = Field(ge=1, le=255)
+    append: str = ""
+    """Kernel command line."""
+
+
+class Queues(Facts):
+    """Queues that the driver uses by default on a machine with the profile's number of CPUs."""
+
+    rx: int = Field(ge=1)
+    tx: int = Field(ge=1)
+
+
+def _is_property(value: object) -> object:
+    if not isinstance(value, str | int):
+        raise ValueError("is no property of a device; allowed: text, a whole number, true or false")
+    return value
+
+
+class ModeProfile(Facts):
+    """How the guest is brought to use one interrupt mode."""
+
+    append: str = ""
+    """Added to the kernel command line."""
+    device: Mapping[str, Annotated[str | int | bool, BeforeValidator(_is_property)]] = {}
+    """Added to the QEMU device's properties; true and false are QEMU's on and off."""
+
+
+class NicProfile(Facts):
+    """What this guest makes of one NIC model."""
+
+    drivers: tuple[Text, ...] = Field(min_length=1)
+    """Names that the guest may report for the bound driver."""
+    queues: Queues
+    modes: Mapping[InterruptMode, ModeProfile]
+    """Modes that the guest can reach, each a cell."""
+    excluded: Mapping[InterruptMode, Text] = {}
+    """Modes that the hardware could do and this guest cannot or does not, with the true reason."""
+
+
+def _known_nic(name: str) -> str:
+    if name not in CATALOGUE:
+        raise ValueError(f"is no NIC model; {nearest(name, sorted(CATALOGUE))}")
+    return name
+
+
+def _is_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise ValueError(f"is '{name}', the file's name; allowed: letters, digits, '.', '_' and '-'")
+    return name
+
+
+Answer = Literal["icmp-echo", "icmpv6", "tcp-reset", "udp-unreachable"]
+"""What a guest's network stack answers of its own accord, and an agentless test relies on."""
+NicName = Annotated[str, AfterValidator(_known_nic)]
+Loc = tuple[str, ...]
+
+
+class Profile(Facts):
+    """One guest OS, as the harness must know it."""
+
+    name: Annotated[str, AfterValidator(_is_name)]
+    """The file's name without `.yaml`; not in the file."""
+    path: Path
+    """The file; not in the file."""
+    description: Text
+    os: GuestOS
+    """Whose names and files the claims are read from."""
+    control: Literal["ssh", "none"]
+    """How the harness reaches into the guest; none: agentless."""
+    image: Image
+    ready: Ready
+    machine: MachineProfile
+    nics: Mapping[NicName, NicProfile] = Field(min_length=1)
+    absent: Mapping[NicName, Text] = {}
+    """NIC models that this guest cannot drive at all, with the true reason."""
+    excluded: Mapping[InterruptMode, Text] = {}
+    """Modes that this guest uses on no NIC, with the true reason; a NIC's own reason goes first."""
+    lacks: Mapping[Answer, Text] = {}
+    """What this guest's network stack does not answer, with the true reason."""
+
+    @model_validator(mode="after")
+    def _does_not_contradict_itself(self) -> "Profile":
+        yaml_source.refuse("Profile", [*self._control_problems(), *self._nic_problems(), *self._append_problems()])
+        return self
+
+    def _control_problems(self) -> Iterator[tuple[Loc, str]]:
+        if self.control == "none":
+            if self.ready.ssh:
+                yield ("ready", "ssh"), "is true, but control is none; allowed: console, dhcp, arp"
+            return
+        if isinstance(self.image, KernelImage):
+            yield (
+                ("control",),
+                "is 'ssh', but only a built image or a disk with its key has an SSH server; allowed: none",
+            )
+        if isinstance(self.image, DiskImage):
+            for field in ("user", "key"):
+                if getattr(self.image, field) is None:
+                    yield ("image", field), "is missing: control is ssh"
+
+    def _nic_problems(self) -> Iterator[tuple[Loc, str]]:
+        for name, nic in self.nics.items():
+            for mode in nic.modes:
+                if reason := hardware_cannot(CATALOGUE[name], mode):
+                    yield ("nics", name, "modes", mode), f"the hardware cannot: {reason}; remove this mode"
+            for mode in nic.excluded:
+                if reason := hardware_cannot(CATALOGUE[name], mode):
+                    yield ("nics", name, "excluded", mode), f"needs no reason here: {reason}; remove this line"
+                elif mode in nic.modes:
+                    yield ("nics", name, "excluded", mode), "is listed in modes too; allowed: one of the two"
+        for name in sorted(self.absent.keys() & self.nics.keys()):
+            yield ("absent", name), "is listed in nics too; allowed: one of the two"
+
+    def _append_problems(self) -> Iterator[tuple[Loc, str]]:
+        if isinstance(self.image, DiskImage) and self.machine.append:
+            why = "a disk boots by its own loader, which takes no kernel command line; remove this"
+            yield ("machine", "append"), why
+
+
+def profile_names() -> tuple[str, ...]:
+    """Return the names of the profiles that come with nicproof, sorted."""
+    return tuple(sorted(file.stem for file in shipped("profiles").glob("*.yaml")))
+
+
+def load_profile(wish: str) -> Profile:
+    """Load a profile by name (`linux`) or a YAML file by path (`./mine.yaml`).
+
+    Raises:
+        InputError: There is none, or something in it is wrong: one line for each, with file, line and field.
+    """
+    file = _find(wish, Path.cwd(), f"profile '{wish}'")
+    tree = _inherit(file, ())
+    problems: list[str] = []
+    tree = yaml_source.expand(tree, problems)
+    for field in ("name", "path"):
+        if own := tree.entries().get(field):
+            problems.append(f"{own.mark}: {field}: unknown field; a profile is named after its file")
+    if problems:
+        raise InputError("\n".join(problems))
+    start = Mark(file, 1)
+    given = {"name": Node(file.stem, start), "path": Node(file, start)}
+    return yaml_source.validate(Profile, replace(tree, value={**tree.entries(), **given}))
+
+
+def with_own(
+    profile: Profile, kernel: Path | None = None, modules: Path | None = None, drivers: Mapping[str, Path] | None = None
+) -> Profile:
+    """Return the profile with a kernel, its modules or single drivers of the user's own in its image.
+
+    Args:
+        profile: Of a built Linux image.
+        kernel: vmlinux or bzImage.
+        modules: The kernel's `lib/modules/RELEASE`.
+        drivers: Modules (.ko) by the name of the one that each replaces.
+
+    Raises:
+        InputError: A file is not there, or the profile's guest does not boot from an image that nicproof builds.
+    """
+    own: dict[str, object] = {"kernel": kernel, "modules": modules, "drivers": drivers}
+    given = {name: value for name, value in own.items() if value}
+    if not given:
+        return profile
+    if not isinstance(profile.image, BuiltImage):
+        option = {"drivers": "driver"}.get(first := next(iter(given)), first)
+        raise InputError(f"--{option}: profile {profile.name} boots from an image of its own")
+    if kernel and not kernel.is_file():
+        raise InputError(f"--kernel {kernel}: no such file; give a vmlinux or bzImage")
+    if modules and not modules.is_dir():
+        raise InputError(f"--modules {modules}: no such folder; give the kernel's lib/modules/RELEASE")
+    if modules and not (kernel or profile.image.kernel):
+        raise InputError("--modules: belongs to a kernel; add --kernel FILE")
+    for name, file in (drivers or {}).items():
+        if not file.is_file():
+            raise InputError(f"--driver {name}={file}: no such file; give a module (.ko)")
+    if kernel and not modules:
+        given["modules"] = None  # those of the profile are another kernel's
+    return profile.model_copy(update={"image": profile.image.model_copy(update=given)})
+
+
+def _find(wish: str, relative_to: Path, who: str) -> Path:
+    """Return the file that a profile's name or path means; `who` begins the message if there is none."""
+    if "/" in wish or wish.endswith((".yaml", ".yml")):
+        file = relative_to / Path(wish).expanduser()
+        if not file.is_file():
+            raise InputError(f"{who}: {'is not a file' if file.exists() else 'no such file'}: {file}")
+        return file
+    names = profile_names()
+    if wish not in names:
+        raise InputError(f"{who}: no such profile; {nearest(wish, names)}, or the path of a YAML file")
+    return shipped("profiles") / f"{wish}.yaml"
+
+
+def _inherit(file: Path, above: tuple[Path, ...]) -> Node:
+    """Read `file` and merge it over what it extends."""
+    tree = yaml_source.read(file)
+    if not isinstance(tree.value, Mapping):
+        raise InputError(f"{tree.mark}: is no profile; allowed: a block of fields")
+    chain = (*above, file.resolve())
+    own = {field: node for field, node in tree.entries().items() if field != "extends"}
+    tree, extends = replace(tree, value=own), tree.entries().get("extends")
+    if extends is None:
+        return tree
+    if not isinstance(extends.value, str):
+        raise InputError(f"{extends.mark}: extends: is no name; allowed: a profile's name or the path of a YAML file")
+    problems: list[str] = []
+    wish = str(yaml_source.expand(extends, problems, field="extends").value)
+    if problems:
+        raise InputError("\n".join(problems))
+    base = _find(wish, file.parent, f"{extends.mark}: extends: '{wish}'")
+    if base.resolve() in chain:
+        loop = " -> ".join(link.name for link in (*chain[chain.index(base.resolve()) :], base))
+        raise InputError(f"{extends.mark}: extends: goes round in a loop: {loop}")
+    return _merge(_inherit(base, chain), tree)
+
+
+def _merge(base: Node, over: Node) -> Node:
+    """Merge two blocks field by field; an image of another kind replaces the whole image."""
+    entries = dict(base.entries())
+    for field, node in over.entries().items():
+        inherited = entries.get(field)
+        if inherited is None:
+            entries[field] = node
+        elif node.value is None:
+            del entries[field]
+        elif _is_block(node) and _is_block(inherited) and not _is_another_image(field, node, inherited):
+            entries[field] = _merge(inherited, node)
+        else:
+            entries[field] = node
+    return Node(entries, over.mark)
+
+
+def _is_block(node: Node) -> bool:
+    return isinstance(node.value, Mapping)
+
+
+def _is_another_image(field: str, node: Node, inherited: Node) -> bool:
+    return field == "image" and image_kind(node.entries()) not in (None, image_class(inherited.value))

@@ -1,0 +1,106 @@
+"""What a guest boots from, as a profile says it: a built Linux image, a kernel or firmware, or a ready disk."""
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import (
+    Discriminator,
+    Tag,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from harness import yaml_source
+from harness.yaml_source import DirectoryIn, Facts, FileIn, Text
+
+Suite = Literal["bullseye", "bookworm", "trixie", "sid"]
+
+
+class BuiltImage(Facts):
+    """A Linux image built from a Debian suite, with that suite's kernel or one of the user's own."""
+
+    suite: Suite
+    kernel: FileIn | None = None
+    """vmlinux or bzImage."""
+    modules: DirectoryIn | None = None
+    """The kernel's `lib/modules/RELEASE`; without it, everything must be built into the kernel."""
+    drivers: Mapping[Text, FileIn] = {}
+    """Modules (.ko) by name that take the place of the kernel's own."""
+
+    @model_validator(mode="after")
+    def _modules_have_a_kernel(self) -> "BuiltImage":
+        if self.modules and not self.kernel:
+            yaml_source.refuse("image", [(("modules",), "belongs to a kernel; add image.kernel")])
+        return self
+
+
+class KernelImage(Facts):
+    """A kernel, or firmware that boots like one, with an optional initrd."""
+
+    package: Text | None = None
+    """The Debian package that holds the kernel, if it is no file of the user's own."""
+    suite: Suite = "trixie"
+    """Where the package comes from."""
+    kernel: Path
+    """A file; with `package`, the path in that package (`usr/lib/ipxe/ipxe.lkrn`)."""
+    initrd: FileIn | None = None
+    script: Text | None = None
+    """Text to be given as the initrd."""
+
+    @field_validator("kernel", mode="before")
+    @classmethod
+    def _kernel_relative_to_its_file(cls, kernel: object, info: ValidationInfo) -> object:
+        return kernel if info.data.get("package") else yaml_source.from_file(kernel)
+
+    @field_validator("kernel")
+    @classmethod
+    def _kernel_exists(cls, kernel: Path, info: ValidationInfo) -> Path:
+        if not info.data.get("package"):
+            return yaml_source.is_file(kernel)
+        if kernel.is_absolute() or ".." in kernel.parts:
+            raise ValueError(f"is '{kernel}'; allowed: a relative path inside the package {info.data['package']}")
+        return kernel
+
+    @model_validator(mode="after")
+    def _one_initrd(self) -> "KernelImage":
+        if self.initrd and self.script:
+            yaml_source.refuse("image", [(("script",), "takes the place of the initrd; allowed: one of the two")])
+        return self
+
+
+class DiskImage(Facts):
+    """A ready disk that boots by its own loader; it is never written to."""
+
+    disk: FileIn
+    format: Literal["qcow2", "raw"]
+    bus: Literal["virtio", "ide"]
+    user: Text | None = None
+    """Whom to log in as; needed with `control: ssh`."""
+    key: FileIn | None = None
+    """The private SSH key; needed with `control: ssh`."""
+    host_key: Text | None = None
+    """The guest's public host key (`ssh-ed25519 AAAA...`); without it, the first one seen is trusted."""
+
+
+def image_kind(fields: Collection[str]) -> str | None:
+    """Return the image class that alone has one of these fields, or None."""
+    for kind, own in (("DiskImage", {"disk"}), ("KernelImage", {"package", "initrd", "script"})):
+        if own & set(fields):
+            return kind
+    return "BuiltImage" if {"modules", "drivers"} & set(fields) else None
+
+
+def image_class(value: object) -> str:
+    """Return the name of the image class that the fields in a file mean, or seem to mean."""
+    fields: Collection[str] = value if isinstance(value, Mapping) else ()
+    return image_kind(fields) or ("KernelImage" if "kernel" in fields and "suite" not in fields else "BuiltImage")
+
+
+Image = Annotated[
+    Annotated[BuiltImage, Tag("BuiltImage")]
+    | Annotated[KernelImage, Tag("KernelImage")]
+    | Annotated[DiskImage, Tag("DiskImage")],
+    Discriminator(image_class),
+]
