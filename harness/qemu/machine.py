@@ -1,0 +1,151 @@
+"""The one place that knows how a cell becomes a QEMU command line.
+
+Slots are chosen so that the DUT's INTx line (PIRQ) is its own, but for one companion that shares it on purpose:
+
+    addr  device                       q35 line   pc line (PIIX3 PIRQ)
+    4     DUT, or its PCIe root port   GSI 20     D
+    5     control NIC                  GSI 21     A
+    6     root disk                    GSI 22     B
+    8     companion on the DUT's line  GSI 20     D
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.cell import Cell
+from harness.image import BootImage
+from harness.nic import InterruptMode
+from harness.profile import BuiltImage, DiskImage
+from harness.qemu.accel import Accel
+from harness.station import DUT
+
+FUNCTION_MAC = "52:54:00:6e:70:03"
+"""The physical function's address where the DUT is its virtual function."""
+CONTROL_MAC = "52:54:00:6e:70:02"
+CONTROL_NETDEV = "control"
+DUT_DEVICE_ID = "dut"
+MEMORY_ID = "memory"
+DUT_SLOT = 4
+COMPANION_SLOT = 8
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """A cell's machine as arguments for QEMU, all but its memory; equal arguments mean the same machine."""
+
+    arguments: tuple[str, ...]
+    memory_mib: int
+    has_control: bool
+
+
+def _properties(device: str, properties: Mapping[str, object]) -> str:
+    def value(given: object) -> str:
+        if isinstance(given, bool):
+            return "on" if given else "off"
+        return str(given)
+
+    return ",".join((device, *(f"{name}={value(given)}" for name, given in properties.items())))
+
+
+def _bus(cell: Cell) -> str:
+    return "pcie.0" if cell.machine == "q35" else "pci.0"
+
+
+def _dut(cell: Cell) -> list[str]:
+    properties: dict[str, object] = {
+        "id": DUT_DEVICE_ID,
+        "netdev": "dut",
+        "mac": FUNCTION_MAC if cell.nic.virtual_function else DUT.mac,
+        "romfile": "",
+        **cell.nic.properties,
+        **cell.mode_profile.device,
+    }
+    if cell.nic.bus == "pcie":
+        # Behind a root port, as silicon is: SR-IOV and hot-plug need one.
+        port = {"id": "rootport", "bus": _bus(cell), "addr": hex(DUT_SLOT), "chassis": 1, "slot": 1}
+        return [
+            *("-device", _properties("pcie-root-port", port)),
+            *("-device", _properties(cell.nic.device, {**properties, "bus": "rootport"})),
+        ]
+    return ["-device", _properties(cell.nic.device, {**properties, "bus": _bus(cell), "addr": hex(DUT_SLOT)})]
+
+
+def _control(cell: Cell) -> list[str]:
+    """The NIC that carries SSH: never of the DUT's family, on a network without any route."""
+    device = "e1000" if cell.nic.family == "virtio" else "virtio-net-pci"
+    properties = {"netdev": CONTROL_NETDEV, "mac": CONTROL_MAC, "romfile": "", "bus": _bus(cell), "addr": "0x5"}
+    return [
+        *("-netdev", f"user,id={CONTROL_NETDEV},restrict=on,ipv6=off,hostfwd=tcp:127.0.0.1:0-:22"),
+        *("-device", _properties(device, properties)),
+    ]
+
+
+def _boot(cell: Cell, image: BootImage) -> list[str]:
+    arguments: list[str] = []
+    if image.kernel is not None:
+        arguments += ["-kernel", str(image.kernel)]
+        if image.initrd is not None:
+            arguments += ["-initrd", str(image.initrd)]
+        if cell.profile.os == "linux":
+            arguments += ["-append", kernel_command_line(cell, image)]
+    if image.disk is not None:
+        shared = isinstance(cell.profile.image, BuiltImage)
+        drive = f"if=none,id=root,format={image.disk_format},file={image.disk}" + (",readonly=on" if shared else "")
+        bus = cell.profile.image.bus if isinstance(cell.profile.image, DiskImage) else "virtio"
+        device, place = {"virtio": ("virtio-blk-pci", {"bus": _bus(cell), "addr": "0x6"}), "ide": ("ide-hd", {})}[bus]
+        arguments += ["-drive", drive, "-device", _properties(device, {"drive": "root", **place})]
+    return arguments
+
+
+def kernel_command_line(cell: Cell, image: BootImage) -> str:
+    """Return the Linux command line of a cell: how its mode is reached, and who is who for the guest's init."""
+    words = [image.append, cell.profile.machine.append, cell.mode_profile.append]
+    if cell.profile.control == "ssh":
+        words.append(f"nicproof.control={CONTROL_MAC}")
+    words.append(f"nicproof.dut={FUNCTION_MAC if cell.nic.virtual_function else DUT.mac}")
+    if cell.nic.virtual_function:
+        words.append(f"nicproof.vf={DUT.mac}")
+    return " ".join(word for word in words if word)
+
+
+def hardware(cell: Cell, image: BootImage, accel: Accel) -> Hardware:
+    """Return the machine of `cell`, booting `image`, without the parts that differ from run to run."""
+    profile = cell.profile
+    remapped = cell.mode is InterruptMode.MSIX_REMAPPED
+    companion = {"bus": _bus(cell), "addr": hex(COMPANION_SLOT), "max-bytes": 65536, "period": 1000}
+    if cell.mode.is_line:
+        companion["vectors"] = 0
+    arguments = [
+        "-no-user-config",
+        "-nodefaults",
+        *("-display", "none"),
+        *("-machine", _properties(cell.machine, {**accel.machine_options, "memory-backend": MEMORY_ID})),
+        *("-accel", accel.option),
+        *("-cpu", accel.cpu),
+        *("-smp", str(profile.machine.cpus)),
+        *("-m", str(profile.machine.memory_mib)),
+        # A guest that resets itself has crashed, or a test asked for it: the harness decides, QEMU stays.
+        *("-action", "reboot=reset,shutdown=pause,panic=pause"),
+        *(("-device", "intel-iommu,intremap=on") if remapped else ()),
+        *_dut(cell),
+        *(_control(cell) if profile.control == "ssh" else ()),
+        *(("-device", _properties("virtio-rng-pci", companion)) if profile.os == "linux" else ()),
+        *_boot(cell, image),
+    ]
+    return Hardware(tuple(arguments), profile.machine.memory_mib, profile.control == "ssh")
+
+
+def memory(hardware: Hardware, file: Path | None, *, copy_on_write: bool) -> tuple[str, ...]:
+    """Return the arguments for the guest's memory.
+
+    Args:
+        hardware: whose.
+        file: where it lies; None: nowhere but in the process.
+        copy_on_write: the file is only read: pages that the guest writes are its own.
+    """
+    size = f"id={MEMORY_ID},size={hardware.memory_mib}M"
+    if file is None:
+        return ("-object", f"memory-backend-ram,{size}")
+    path = str(file).replace(",", ",,")
+    return ("-object", f"memory-backend-file,{size},mem-path={path},share={'off' if copy_on_write else 'on'}")

@@ -1,0 +1,93 @@
+"""QMP, synchronously: one monitor connection of one QEMU, used from one thread."""
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from qemu.qmp import EventListener, ExecuteError, QMPClient, QMPError
+
+from harness.errors import NicproofError
+
+# Each failure reaches the caller as an exception; the library would also print it.
+logging.getLogger("qemu.qmp").setLevel(logging.CRITICAL)
+
+Result = TypeVar("Result")
+
+
+class MonitorLost(NicproofError):
+    """QEMU closed the monitor or did not answer: it died or hangs."""
+
+
+class CommandRefused(NicproofError):
+    """QEMU answered a command with an error."""
+
+
+class Monitor:
+    """A QMP session over a connected socket.
+
+    Commands have a deadline, because a QEMU that hangs would otherwise hang the harness with it.
+    """
+
+    def __init__(self, connection: socket.socket, command_deadline_s: float = 30.0) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._client = QMPClient("nicproof")
+        self._deadline_s = command_deadline_s
+        self._heard = EventListener()
+        self._client.register_listener(self._heard)
+        self._run(self._client.connect(connection), "the QMP greeting")
+
+    def _run(self, work: Coroutine[Any, Any, Result], what: str, deadline_s: float | None = None) -> Result:
+        limit = self._deadline_s if deadline_s is None else deadline_s
+        try:
+            return self._loop.run_until_complete(asyncio.wait_for(work, limit))
+        except TimeoutError:
+            raise MonitorLost(f"QEMU gave no answer to {what} within {limit:g} s") from None
+        except ExecuteError as error:
+            raise CommandRefused(f"QEMU refused {what}: {error}") from None
+        except (QMPError, OSError, EOFError) as error:
+            raise MonitorLost(f"QEMU closed its monitor during {what}: {error}") from None
+
+    def execute(self, command: str, **arguments: object) -> Any:
+        """Run a QMP command and return its result.
+
+        Raises:
+            CommandRefused: QEMU answered with an error.
+            MonitorLost: QEMU is gone or silent.
+        """
+        names = {name.replace("_", "-"): value for name, value in arguments.items()}
+        return self._run(self._client.execute(command, names), command)
+
+    def human(self, command: str) -> str:
+        """Run a command of the human monitor and return what it prints, with plain line ends."""
+        text = self.execute("human-monitor-command", command_line=command)
+        return str(text).replace("\r\n", "\n")
+
+    def wait_event(self, what: str, wanted: Callable[[dict[str, Any]], bool], deadline_s: float) -> dict[str, Any]:
+        """Wait for an event that `wanted` accepts; earlier events that it does not accept are dropped.
+
+        Raises:
+            MonitorLost: none came within `deadline_s` seconds, or QEMU is gone.
+        """
+
+        async def heard() -> dict[str, Any]:
+            while True:
+                event = dict(await self._heard.get())
+                if wanted(event):
+                    return event
+
+        return self._run(heard(), what, deadline_s)
+
+    def forget_events(self) -> list[dict[str, Any]]:
+        """Drop the events heard so far and return them: what follows is new."""
+        return [dict(event) for event in self._heard.clear()]
+
+    def close(self) -> None:
+        """End the session; a QEMU that is gone already is no error."""
+        try:
+            self._loop.run_until_complete(asyncio.wait_for(self._client.disconnect(), 5))
+        except (QMPError, OSError, EOFError, TimeoutError):
+            pass
+        finally:
+            self._loop.close()
