@@ -1,0 +1,51 @@
+"""Guest images: what a profile's `image` becomes, ready for QEMU."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from harness.profile import Profile
+
+
+@dataclass(frozen=True)
+class BootImage:
+    """Files that QEMU boots a guest from. They are shared between runs and never written to."""
+
+    kernel: Path | None
+    """For `-kernel`; None: the disk boots by its own loader."""
+    initrd: Path | None
+    disk: Path | None
+    """The guest's disk; a built Linux image finds its root on the first virtio-blk disk."""
+    disk_format: str
+    """"raw" or "qcow2"."""
+    append: str
+    """Kernel command line that the image needs or is fastest with; the profile's own follows."""
+    key: str
+    """Hash of all that the image is."""
+    kernel_release: str | None
+    """What `uname -r` will say, where it is known before the boot."""
+    ssh_key: Path | None
+    """The private key that the guest lets in."""
+    host_key: str | None
+    """The guest's public host key, "ssh-ed25519 AAAA..."."""
+    user: str
+    """Whom to log in as."""
+
+
+def build_image(profile: "Profile") -> BootImage:
+    """Return what the profile's guest boots from; built at the first call, from the cache afterwards.
+
+    Raises:
+        InputError: the profile's kernel, modules or files cannot be used, or a tool is not installed.
+        NicproofError: the build failed: no network, no disk...
+    """
+    from harness.image import disk, firmware, linux
+    from harness.profile import BuiltImage, KernelImage
+
+    image = profile.image
+    if isinstance(image, BuiltImage):
+        return linux.linux_image(image)
+    if isinstance(image, KernelImage):
+        return firmware.firmware_image(image)
+    return disk.disk_image(image)

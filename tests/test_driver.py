@@ -1,0 +1,140 @@
+"""A driver of the user's own in the place of the guest kernel's: what is accepted, and what becomes of it."""
+
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from harness import cache
+from harness.debian import apt_options, mirror, run_mmdebstrap
+from harness.errors import InputError
+from harness.image.driver import module_facts, replacements
+from harness.image.linux import RootTar
+from harness.image.root import debian_root
+from harness.profile import load_profile, with_own
+from tests.conftest import PROJECT, Start
+
+HERE = ("--accel", "tcg", "-n", "0")
+BUILD_DEADLINE_S = 1500.0
+MODULE = "kernel/drivers/net/ethernet/intel/e1000e/e1000e.ko"
+
+
+@pytest.fixture(scope="module")
+def guest_kernel(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, list[str], Path]:
+    """The guest kernel's release, its modules.dep, and its own e1000e as a file."""
+    with tarfile.open(debian_root("trixie", with_kernel=True)) as tar:
+        root = RootTar(tar)
+        (index,) = (name for name in root.names(root.modules) if name.endswith("/modules.dep"))
+        tree = index.removesuffix("/modules.dep")
+        file = tmp_path_factory.mktemp("driver") / "e1000e.ko"
+        file.write_bytes(root.read(f"{tree}/{MODULE}"))
+        return tree.rpartition("/")[2], root.read(index).decode().splitlines(), file
+
+
+def test_a_module_says_its_name_its_kernel_and_what_it_needs(guest_kernel: tuple[str, list[str], Path]) -> None:
+    release, _, file = guest_kernel
+    facts = module_facts(file.read_bytes())
+    assert (facts["name"], facts["vermagic"].split()[0], facts["depends"]) == ("e1000e", release, "")
+
+
+def test_a_fitting_module_takes_the_place_of_the_kernels_own(guest_kernel: tuple[str, list[str], Path]) -> None:
+    release, dependencies, file = guest_kernel
+    assert replacements({"e1000e": file}, release, dependencies) == {MODULE: file.read_bytes()}
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "says"),
+    [
+        ("e100e", b"", b"", "has no module e100e; nearest: e1000e"),
+        ("igb", b"", b"", "the module's name is e1000e; give it as e1000e="),
+        ("e1000e", b"vermagic=", b"varmagic=", "is no kernel module; allowed: a .ko file"),
+        (
+            "e1000e",
+            b"vermagic=6.",
+            b"vermagic=5.",
+            "is built for kernel 5.*, the guest's is 6.*; build it for that one",
+        ),
+        (
+            "e1000e",
+            b"\0depends=\0",
+            b"\0depends=no_such\0",
+            "needs no_such, which the module that it replaces does not",
+        ),
+    ],
+)
+def test_a_module_that_does_not_fit_is_refused_with_the_reason(
+    guest_kernel: tuple[str, list[str], Path], tmp_path: Path, name: str, old: bytes, new: bytes, says: str
+) -> None:
+    release, dependencies, file = guest_kernel
+    assert old in file.read_bytes()
+    other = tmp_path / "other.ko"
+    other.write_bytes(file.read_bytes().replace(old, new) if old else file.read_bytes())
+    with pytest.raises(InputError, match=says):
+        replacements({name: other}, release, dependencies)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--driver", "e1000e"], "--driver e1000e: is no NAME=FILE.ko"),
+        (["--driver", "e1000e=/no/such.ko"], "--driver e1000e=/no/such.ko: no such file"),
+        (["--kernel", "/no/such"], "--kernel /no/such: no such file"),
+        (["--modules", "/no/such"], "--modules /no/such: no such folder"),
+        (["--modules", str(PROJECT)], "--modules: belongs to a kernel; add --kernel FILE"),
+    ],
+)
+def test_a_wrong_option_is_one_line(start: Start, options: list[str], says: str) -> None:
+    ended = start("def test_it(guest): ...", *HERE, "--profile", "linux", *options).ended()
+    assert ended.status == 4
+    (line,) = (line for line in ended.output.splitlines() if line.startswith("ERROR: "))
+    assert says in line
+
+
+def test_only_an_image_that_nicproof_builds_takes_a_driver(guest_kernel: tuple[str, list[str], Path]) -> None:
+    with pytest.raises(InputError, match="--driver: profile ipxe boots from an image of its own"):
+        with_own(load_profile("ipxe"), drivers={"e1000e": guest_kernel[2]})
+    with pytest.raises(InputError, match="--modules: profile ipxe boots from an image of its own"):
+        with_own(load_profile("ipxe"), modules=PROJECT)
+
+
+SUITE = (PROJECT / "suites/test_enumeration.py").read_text()
+ONE_CELL = ("--profile", "linux", "--nic", "e1000e", "--irq", "msix")
+
+
+def test_a_module_that_the_kernel_rejects_is_a_failed_test_with_the_reason(
+    guest_kernel: tuple[str, list[str], Path], start: Start, tmp_path: Path
+) -> None:
+    altered = tmp_path / "e1000e.ko"
+    # A text inside is altered, so that the signature no longer fits.
+    altered.write_bytes(guest_kernel[2].read_bytes().replace(b"Network Driver", b"Network Draver"))
+    ended = start(SUITE, *HERE, *ONE_CELL, "--driver", f"e1000e={altered}", "-k", "expected_driver").ended()
+    (case,) = ended.cases.values()
+    assert case.outcome == "failure", ended.output
+    assert "expected a driver of ('e1000e',), bound is none; the kernel says: " in case.message
+    assert case.message.endswith("Key was rejected by service")
+
+
+@pytest.mark.nightly
+def test_a_module_built_from_debians_source_runs(
+    guest_kernel: tuple[str, list[str], Path], start: Start, tmp_path: Path
+) -> None:
+    release = guest_kernel[0]
+    source = "/tmp/drivers/net/ethernet/intel/e1000e"
+    unpack = f'tar -C /tmp -xJf /usr/src/linux-source-*.tar.xz --strip-components=1 --wildcards "*{source[4:]}/*"'
+    make = f"make -C /lib/modules/{release}/build M={source} CONFIG_E1000E=m modules"
+
+    def build(into: Path) -> None:
+        recipe = [
+            *("--variant=apt", *apt_options("trixie"), "--format=null"),
+            f"--include=linux-headers-{release},linux-source,make,xz-utils",
+            f"--customize-hook=chroot \"$1\" /bin/sh -ec '{unpack}; {make}'",
+            f"--customize-hook=copy-out {source}/e1000e.ko {into}",
+        ]
+        what = "a build of e1000e"
+        run_mmdebstrap(recipe, ["trixie", "/dev/null", mirror()], what=what, deadline_s=BUILD_DEADLINE_S)
+
+    module = cache.publish("own-driver", release, build, what="a build of e1000e", needs_mib=2000) / "e1000e.ko"
+    assert module.read_bytes() != guest_kernel[2].read_bytes(), "a build of one's own carries no signature of Debian's"
+    ended = start(SUITE, *HERE, *ONE_CELL, "--driver", f"e1000e={module}").ended()
+    outcomes = {name: case.outcome for name, case in ended.cases.items()}
+    assert set(outcomes.values()) == {"passed"}, ended.output
