@@ -1,0 +1,127 @@
+"""The ssh endpoint: a scapy worker on a host reached over SSH, one process for as long as the connection lives."""
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, BinaryIO, cast
+
+import paramiko
+from scapy.packet import Packet
+
+from harness.endpoint.base import Capture, Endpoint
+from harness.endpoint.worker import join_frames, message, read_message, split_frames
+from harness.errors import NicproofError
+
+_log = logging.getLogger(__name__)
+
+WORKER_ADDRESS = ("127.0.0.1", 7000)
+"""Where the worker of a guest built by nicproof listens, inside the guest."""
+
+
+class EndpointError(NicproofError):
+    """The worker is gone, silent, or could not do what it was asked."""
+
+
+class WorkerConnection:
+    """Requests and answers over one channel, one at a time."""
+
+    def __init__(self, channel: paramiko.Channel, deadline_s: float = 30.0) -> None:
+        channel.settimeout(deadline_s)
+        self._channel = channel
+        self._stream = cast(BinaryIO, channel.makefile("rb", 65536))
+        self._deadline_s = deadline_s
+        self._turn = threading.Lock()
+
+    def ask(
+        self, do: str, blob: bytes = b"", *, patience_s: float = 0.0, **arguments: object
+    ) -> tuple[dict[str, Any], bytes]:
+        """Make one request and return its answer.
+
+        Args:
+            do: the worker's operation.
+            blob: octets that go with it.
+            patience_s: how long the operation itself may take, on top of the connection's own deadline.
+            arguments: the operation's.
+
+        Raises:
+            EndpointError: the worker refused, died or did not answer in time.
+        """
+        with self._turn:
+            deadline_s = self._deadline_s + patience_s
+            self._channel.settimeout(deadline_s)
+            try:
+                self._channel.sendall(message({"do": do, **arguments}, blob))
+                answer = read_message(self._stream)
+            except TimeoutError:
+                raise EndpointError(f"the endpoint did not answer {do!r} within {deadline_s:g} s") from None
+            except (OSError, EOFError, paramiko.SSHException) as error:
+                raise EndpointError(f"the endpoint broke during {do!r}: {error or type(error).__name__}") from None
+        if answer is None:
+            raise EndpointError(f"the endpoint ended during {do!r}")
+        header, octets = answer
+        if "error" in header:
+            raise EndpointError(f"the endpoint could not {do!r}: {header['error']}")
+        return header, octets
+
+    def close(self) -> None:
+        """End the worker."""
+        self._channel.close()
+
+
+class RemoteCapture(Capture):
+    """A capture that runs on the far side."""
+
+    def __init__(self, worker: WorkerConnection, interface: str, contains: bytes) -> None:
+        self._worker = worker
+        self._number = worker.ask("capture", contains, interface=interface)[0]["capture"]
+
+    def wait(self, count: int, deadline_s: float = 5.0) -> list[bytes]:
+        """Return the frames so far as soon as there are `count`, or at the deadline."""
+        request = {"capture": self._number, "count": count, "deadline_s": deadline_s}
+        return split_frames(self._worker.ask("collect", patience_s=deadline_s, **request)[1])
+
+    def end(self) -> None:
+        """End the capture on the far side."""
+        self._worker.ask("end_capture", capture=self._number)
+
+
+class RemoteEndpoint(Endpoint):
+    """One interface of a host that runs the worker."""
+
+    def __init__(self, worker: WorkerConnection, interface: str) -> None:
+        self.worker = worker
+        self.interface = interface
+
+    def send(self, *frames: Packet | bytes, repeat: int = 1, cpu: int | None = None) -> None:
+        """Send frames in order, `repeat` times, from processor `cpu` if given."""
+        blob = join_frames(bytes(frame) for frame in frames)
+        self.worker.ask("send", blob, patience_s=60.0, interface=self.interface, repeat=repeat, cpu=cpu)
+
+    @contextmanager
+    def capture(self, contains: bytes) -> Iterator[RemoteCapture]:
+        """Capture the frames that the interface receives and that hold `contains`."""
+        seen = RemoteCapture(self.worker, self.interface, contains)
+        try:
+            yield seen
+        finally:
+            seen.end()
+
+    def serve(self, transport: str, address: str) -> int:
+        """Echo what comes to a UDP or TCP port of the host's own stack on `address`; return the port."""
+        return int(self.worker.ask("serve", address=self._scoped(address), transport=transport)[0]["port"])
+
+    def exchange(self, transport: str, address: str, port: int, payload: bytes, deadline_s: float = 10.0) -> bytes:
+        """Send `payload` to a port through the host's own stack and return what came back, at most as many octets.
+
+        A network that fails gives fewer, and the log says how.
+        """
+        request = {"address": self._scoped(address), "port": port, "transport": transport, "deadline_s": deadline_s}
+        header, answer = self.worker.ask("ask", payload, patience_s=deadline_s, **request)
+        if "ended" in header:
+            _log.warning("%s to %s port %d from the guest: %s", transport, address, port, header["ended"])
+        return answer
+
+    def _scoped(self, address: str) -> str:
+        """Return a link-local address with its link, for an address alone says not where (RFC 4007, 11)."""
+        return f"{address}%{self.interface}" if address.startswith("fe80:") else address

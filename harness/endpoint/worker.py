@@ -1,0 +1,271 @@
+"""The endpoint's far side: sends and captures raw frames with scapy on whatever host it runs.
+
+This file runs alone (python3 >= 3.9 and scapy, nothing of nicproof): in a guest it is started at boot and listens, on
+any other host it is sent over SSH and speaks on its standard input and output. Frames cross as bytes.
+
+A message is two 32-bit big-endian lengths, a JSON header and a blob; a blob of frames is each frame behind its 32-bit
+length.
+Every request has one answer; a refused one has the field "error".
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import select
+import socket
+import struct
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any, BinaryIO
+
+LENGTHS = struct.Struct("!II")
+LENGTH = struct.Struct("!I")
+RECEIVE_BUFFER = 32 << 20
+SO_RCVBUFFORCE = 33
+BATCH = 64
+"""Frames taken at once from a socket that does not block."""
+
+
+def read_message(stream: BinaryIO) -> tuple[dict[str, Any], bytes] | None:
+    """Read one message; None at the end of the stream."""
+
+    def exactly(octets: int) -> bytes:
+        parts = []
+        while octets:
+            part = stream.read(octets)
+            if not part:
+                return b""
+            parts.append(part)
+            octets -= len(part)
+        return b"".join(parts)
+
+    lengths = exactly(LENGTHS.size)
+    if not lengths:
+        return None
+    header, blob = LENGTHS.unpack(lengths)
+    return json.loads(exactly(header)), exactly(blob) if blob else b""
+
+
+def message(header: dict[str, Any], blob: bytes = b"") -> bytes:
+    """Return the octets of one message."""
+    text = json.dumps(header).encode()
+    return LENGTHS.pack(len(text), len(blob)) + text + blob
+
+
+def join_frames(frames: Iterable[bytes]) -> bytes:
+    """Return a blob of frames."""
+    return b"".join(LENGTH.pack(len(frame)) + frame for frame in frames)
+
+
+def split_frames(blob: bytes) -> list[bytes]:
+    """Return the frames in a blob."""
+    frames, at = [], 0
+    while at < len(blob):
+        (length,) = LENGTH.unpack_from(blob, at)
+        frames.append(blob[at + LENGTH.size : at + LENGTH.size + length])
+        at += LENGTH.size + length
+    return frames
+
+
+class Capture:
+    """Frames that an interface receives and that hold a marker, collected in the background from now on."""
+
+    def __init__(self, interface: str, contains: bytes) -> None:
+        from scapy.config import conf
+
+        self._contains = contains
+        self.frames: list[bytes] = []
+        self._enough = 1
+        self._changed = threading.Condition()
+        self._stop, self._stopped = os.pipe()
+        # Not promiscuous: to look must not change what the NIC accepts.
+        self._socket = conf.L2socket(iface=interface, promisc=False)
+        self._batch = 1
+        if hasattr(socket, "AF_PACKET"):
+            self._batch = BATCH
+            self._socket.ins.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER)
+            self._socket.ins.setblocking(False)
+        self._thread = threading.Thread(target=self._collect, daemon=True)
+        self._thread.start()
+
+    def _collect(self) -> None:
+        while True:
+            ready, _, _ = select.select([self._socket.fileno(), self._stop], [], [])
+            if self._stop in ready:
+                return
+            taken = self._take()
+            with self._changed:
+                self.frames += taken
+                if len(self.frames) >= self._enough:  # to wake for each frame would cost more than to receive it
+                    self._changed.notify_all()
+
+    def _take(self) -> list[bytes]:
+        taken = []
+        for _ in range(self._batch):
+            try:
+                _, frame, _ = self._socket.recv_raw(65536)
+            except BlockingIOError:
+                break
+            if frame is not None and self._contains in frame:
+                taken.append(bytes(frame))
+        return taken
+
+    def wait(self, count: int, deadline_s: float) -> list[bytes]:
+        """Return the frames so far as soon as there are `count`, or at the deadline."""
+        with self._changed:
+            self._enough = count
+            self._changed.wait_for(lambda: len(self.frames) >= count, deadline_s)
+            return list(self.frames)
+
+    def close(self) -> None:
+        """Stop collecting."""
+        os.write(self._stopped, b"x")
+        self._thread.join()
+        self._socket.close()
+        os.close(self._stop)
+        os.close(self._stopped)
+
+
+def _echo_datagrams(service: socket.socket) -> None:
+    while True:
+        data, peer = service.recvfrom(65536)
+        service.sendto(data, peer)
+
+
+def _echo_streams(service: socket.socket) -> None:
+    while True:
+        connection, _ = service.accept()
+        with connection:
+            while data := connection.recv(65536):
+                connection.sendall(data)
+
+
+class Worker:
+    """Serves the requests of one connection."""
+
+    def __init__(self) -> None:
+        self._captures: dict[int, Capture] = {}
+        self._senders: dict[str, Any] = {}
+        self._services: list[socket.socket] = []
+
+    def serve(self, incoming: BinaryIO, outgoing: BinaryIO) -> None:
+        """Answer requests until the stream ends."""
+        while (request := read_message(incoming)) is not None:
+            header, blob = request
+            try:
+                operation: Callable[..., tuple[dict[str, Any], bytes]] = getattr(self, "do_" + header.pop("do"))
+                answer = operation(blob, **header)
+            except Exception as error:
+                answer = {"error": f"{type(error).__name__}: {error}"}, b""
+            outgoing.write(message(*answer))
+            outgoing.flush()
+        for capture in self._captures.values():
+            capture.close()
+        for opened in (*self._senders.values(), *self._services):
+            opened.close()
+
+    def do_hello(self, blob: bytes) -> tuple[dict[str, Any], bytes]:
+        """Say what runs here."""
+        import scapy
+
+        return {"python": sys.version.split()[0], "scapy": scapy.VERSION}, b""
+
+    def do_send(
+        self, blob: bytes, interface: str, repeat: int = 1, cpu: int | None = None
+    ) -> tuple[dict[str, Any], bytes]:
+        """Send the blob's frames in order, `repeat` times, from processor `cpu` if given."""
+        from scapy.config import conf
+
+        if cpu is not None:
+            os.sched_setaffinity(0, {cpu})
+        if interface not in self._senders:
+            self._senders[interface] = conf.L2socket(iface=interface, promisc=False)
+        frames = split_frames(blob)
+        transmit = self._senders[interface].outs.send
+        for _ in range(repeat):
+            for frame in frames:
+                transmit(frame)
+        return {"sent": repeat * len(frames)}, b""
+
+    def do_capture(self, blob: bytes, interface: str) -> tuple[dict[str, Any], bytes]:
+        """Begin a capture of the frames that hold the blob; from the answer on none is missed."""
+        number = len(self._captures)
+        self._captures[number] = Capture(interface, blob)
+        return {"capture": number}, b""
+
+    def do_collect(self, blob: bytes, capture: int, count: int, deadline_s: float) -> tuple[dict[str, Any], bytes]:
+        """Return what was captured, once there are `count` frames or at the deadline."""
+        frames = self._captures[capture].wait(count, deadline_s)
+        return {"frames": len(frames)}, join_frames(frames)
+
+    def do_end_capture(self, blob: bytes, capture: int) -> tuple[dict[str, Any], bytes]:
+        """End a capture."""
+        self._captures.pop(capture).close()
+        return {}, b""
+
+    def do_serve(self, blob: bytes, address: str, transport: str) -> tuple[dict[str, Any], bytes]:
+        """Echo what comes to a port on `address` ("udp" or "tcp"); the answer says which port."""
+        kind = {"udp": socket.SOCK_DGRAM, "tcp": socket.SOCK_STREAM}[transport]
+        family, _, _, _, where = socket.getaddrinfo(address, 0, type=kind)[0]
+        service = socket.socket(family, kind)
+        self._services.append(service)
+        service.bind(where)
+        if transport == "tcp":
+            service.listen(8)
+        echo = _echo_datagrams if transport == "udp" else _echo_streams
+        threading.Thread(target=echo, args=(service,), daemon=True).start()
+        return {"port": service.getsockname()[1]}, b""
+
+    def do_ask(
+        self, blob: bytes, address: str, port: int, transport: str, deadline_s: float
+    ) -> tuple[dict[str, Any], bytes]:
+        """Send the blob to a port over the host's own stack and return what comes back, up to as many octets.
+
+        A network that fails is an answer too: the octets so far, and why there are no more.
+        """
+        kind = {"udp": socket.SOCK_DGRAM, "tcp": socket.SOCK_STREAM}[transport]
+        family, _, _, _, where = socket.getaddrinfo(address, port, type=kind)[0]
+        answer = b""
+        with socket.socket(family, kind) as client:
+            client.settimeout(deadline_s)
+            try:
+                client.connect(where)
+                client.sendall(blob)
+                if transport == "udp":
+                    return {}, client.recv(65536)
+                while len(answer) < len(blob) and (data := client.recv(65536)):
+                    answer += data
+            except OSError as error:
+                return {"ended": str(error)}, answer
+        return {}, answer
+
+
+def main() -> None:
+    """Serve standard input and output, or each connection to a listening port."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--listen", metavar="ADDRESS:PORT", help="serve TCP connections instead of standard input")
+    listen = parser.parse_args().listen
+    # The slow part: done before anyone waits for it.
+    import scapy.arch
+    import scapy.config
+    import scapy.layers.l2  # noqa: F401
+
+    if not listen:
+        Worker().serve(sys.stdin.buffer, sys.stdout.buffer)
+        return
+    Capture("lo", b"").close()  # what the first capture loads, too
+    address, port = listen.rsplit(":", 1)
+    with socket.create_server((address, int(port))) as server:
+        print("nicproof: endpoint ready", flush=True)
+        while True:
+            connection, _ = server.accept()
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            stream = connection.makefile("rwb")
+            threading.Thread(target=Worker().serve, args=(stream, stream), daemon=True).start()
+
+
+if __name__ == "__main__":
+    main()

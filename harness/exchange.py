@@ -1,0 +1,172 @@
+"""Sending the traffic tests' frames in step with whoever has to take them, and waiting for what becomes of them."""
+
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
+
+from harness.endpoint.base import Endpoint, padded
+from harness.endpoint.cable import Direction
+from harness.endpoint.wire import Wire
+from harness.frames import HEADER, Family, arp_frame, blanked, echo_frame, echoes
+from harness.guest.base import Guest
+from harness.station import DUT, WIRE
+
+DEADLINE_S = 20.0
+"""For all frames of a test together: a loss shows as a count, never as a deadline that a slow host missed."""
+IN_FLIGHT = 8
+"""Requests. Stacks limit how many replies may wait to leave: iPXE to 15; Linux to 132,224 octets with overhead,
+which are 57 full frames (net/ipv4/icmp.c), counted until the driver has seen that they left."""
+UNANSWERED_S = 3.0
+"""When a stack is taken to have left an echo request unanswered, and is asked again."""
+PATIENCE = 5
+"""How often that may be."""
+IN_RING = 100
+"""Frames; well below any driver's default receive ring, for a NIC may drop what comes when a queue has no descriptor
+(82576 7.1.10: the other queues go on)."""
+_ARP_REPLY = 42
+"""Octets of an Ethernet frame with ARP for IPv4."""
+_LAST = 0xFFFF
+_ASKER_IP = "192.0.2.99"
+
+
+def carry(
+    direction: Direction,
+    frames: Sequence[bytes],
+    guest: Guest,
+    wire: Wire,
+    *,
+    delivered: int | None = None,
+    at_once: bool = False,
+) -> list[bytes]:
+    """Send frames of one type at one end of the cable and return those of that type that the other end received.
+
+    Args:
+        direction: which end sends.
+        frames: all with the same type.
+        guest: its raw endpoint is on the DUT.
+        wire: the other end.
+        delivered: how many should come, if not all. A last frame, not returned, shows that nothing follows them.
+        at_once: send to the DUT without regard to its ring, which may drop any number.
+    """
+    ends: list[Endpoint] = [wire, guest.endpoint()]
+    sender, receiver = ends if direction is Direction.TO_DUT else reversed(ends)
+    last = padded(frames[0][:HEADER] + b"the last one")
+    with receiver.capture(frames[0][6:HEADER]) as seen:
+        if direction is Direction.FROM_DUT or at_once:
+            sender.send(*frames)
+        else:
+            send_in_step(wire, frames)
+        if at_once:
+            _has_taken_all(wire)
+        sender.send(last)
+        count = 1 if at_once else 1 + (len(frames) if delivered is None else delivered)
+        received = seen.wait(count, DEADLINE_S)
+        while at_once and received[-1:] != [last]:
+            before, received = received, seen.wait(len(received) + 1, DEADLINE_S)
+            if received == before:
+                break
+    return received[:-1] if received[-1:] == [last] else received
+
+
+def send_in_step(wire: Wire, frames: Iterable[bytes], go_on: Callable[[], bool] = lambda: True) -> list[bytes]:
+    """Send frames to the DUT, never more than `IN_RING` ahead of what it has taken from its ring; stop if it is silent.
+
+    Args:
+        wire: where to send.
+        frames: what to send.
+        go_on: asked from time to time; once it says no, no more are sent.
+
+    Returns:
+        The frames that were sent.
+    """
+    sent: list[bytes] = []
+    source = iter(frames)
+    while go_on() and (some := list(islice(source, IN_RING))):
+        wire.send(*some)
+        sent += some
+        if not _has_taken_all(wire):
+            break
+    return sent
+
+
+def _has_taken_all(wire: Wire) -> bool:
+    """Ask the DUT for its address: with the answer it has taken all that was sent before, by the same queue."""
+    reply = arp_frame(2, DUT.mac, DUT.ip, WIRE.mac, WIRE.mac, WIRE.ip)
+    with wire.capture(reply.rstrip(b"\0")) as answers:
+        wire.send(arp_frame(1, WIRE.mac, WIRE.ip, DUT.mac, "00:00:00:00:00:00", DUT.ip))
+        return bool(answers.wait(1, DEADLINE_S))
+
+
+def exchange_echoes(
+    wire: Wire, family: Family, data: Sequence[bytes], *, delivered: int | None = None
+) -> tuple[list[bytes], list[bytes]]:
+    """Send a few echo requests with each of `data`; return the reply that is due to each, and the replies that came.
+
+    As in `carry`, a last request shows that nothing follows the `delivered` ones. What a replier is free to choose
+    (RFC 791: type of service, identification, time to live) is blanked in both.
+    """
+    requests, due = _requests_and_replies(family, data)
+    last_request = padded(echo_frame(family, family.request, WIRE, DUT, _LAST, bytes(18)))
+    last_reply = blanked(padded(echo_frame(family, family.reply, DUT, WIRE, _LAST, bytes(18))))
+    wanted = 1 + (len(requests) if delivered is None else delivered)
+    with wire.capture(family.is_icmp(family.reply)) as replies:
+        for first in range(0, len(requests), IN_FLIGHT):
+            some = requests[first : first + IN_FLIGHT]
+            wire.send(*some)
+            so_far = first + len(some)
+            if delivered is None and (count := len(replies.wait(so_far, DEADLINE_S))) < so_far:
+                wanted = count + 1
+                break
+        wire.send(last_request)
+        came = [blanked(reply) for reply in replies.wait(wanted, DEADLINE_S)]
+    return due, came[:-1] if came[-1:] == [last_reply] else came
+
+
+def exchange_every_echo(wire: Wire, family: Family, data: Sequence[bytes]) -> tuple[list[bytes], list[bytes]]:
+    """Send any number of echo requests; return the reply that is due to each, and the replies that came, sorted.
+
+    A stack may leave a request unanswered while too many of its replies wait to leave (see `IN_FLIGHT`), which says
+    nothing of the NIC: it is asked once more when the others are done.
+    """
+    requests, due = _requests_and_replies(family, data)
+    with wire.capture(family.is_icmp(family.reply)) as replies:
+        unanswered = count = 0
+        for first in range(0, len(requests), IN_FLIGHT):
+            some = requests[first : first + IN_FLIGHT]
+            wire.send(*some)
+            expected, count = count + len(some), len(replies.wait(count + len(some), UNANSWERED_S))
+            unanswered += count < expected
+            if unanswered > PATIENCE:
+                break
+        came = {blanked(reply) for reply in replies.wait(count)}
+        for request, reply in zip(requests, due, strict=True):
+            if unanswered and unanswered <= PATIENCE and reply not in came:
+                wire.send(request)
+                count, before = len(replies.wait(count + 1, DEADLINE_S)), count
+                if count == before:
+                    break
+        number = slice(family.headers + 6, family.headers + 8)
+        return due, sorted((blanked(reply) for reply in replies.wait(count)), key=lambda reply: reply[number])
+
+
+def _requests_and_replies(family: Family, data: Sequence[bytes]) -> tuple[list[bytes], list[bytes]]:
+    requests = [padded(request) for request in echoes(family, family.request, WIRE, DUT, data)]
+    return requests, [blanked(reply) for reply in echoes(family, family.reply, DUT, WIRE, data)]
+
+
+def exchange_arp(wire: Wire, count: int) -> tuple[list[bytes], list[bytes]]:
+    """Ask for the DUT's address `count` times; return the replies that are due, and those that came.
+
+    Each request has a MAC address of its own, to which the reply goes; `IN_FLIGHT` are on their way at a time. A
+    reply's padding is left out.
+    """
+    askers = [f"52:54:01:{n >> 16 & 255:02x}:{n >> 8 & 255:02x}:{n & 255:02x}" for n in range(count)]
+    requests = [arp_frame(1, asker, _ASKER_IP, DUT.mac, "00:00:00:00:00:00", DUT.ip) for asker in askers]
+    due = [arp_frame(2, DUT.mac, DUT.ip, asker, asker, _ASKER_IP) for asker in askers]
+    with wire.capture(lambda seen: seen[:3] == due[0][:3]) as replies:
+        for first in range(0, count, IN_FLIGHT):
+            some = requests[first : first + IN_FLIGHT]
+            wire.send(*some)
+            if len(replies.wait(first + len(some), DEADLINE_S)) < first + len(some):
+                break
+        came = [padded(reply[:_ARP_REPLY]) for reply in replies.wait(1, 0)]
+    return due, came

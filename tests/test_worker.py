@@ -1,0 +1,69 @@
+"""The endpoint's far side as a program of its own: what it answers, refuses and echoes."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import pytest
+
+from harness.endpoint import worker
+from harness.endpoint.worker import join_frames, message, read_message, split_frames
+
+
+@pytest.fixture(scope="module")
+def program() -> Iterator["subprocess.Popen[bytes]"]:
+    command = [sys.executable, "-I", str(Path(worker.__file__))]  # -I: with nothing of nicproof on its path
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        yield process
+        assert process.stdin is not None
+        process.stdin.close()
+        assert process.wait(20) == 0, "it ends with its input"
+
+
+def ask(
+    program: "subprocess.Popen[bytes]", do: str, blob: bytes = b"", **arguments: object
+) -> tuple[dict[str, Any], bytes]:
+    assert program.stdin is not None
+    assert program.stdout is not None
+    program.stdin.write(message({"do": do, **arguments}, blob))
+    program.stdin.flush()
+    answer = read_message(cast(BinaryIO, program.stdout))
+    assert answer is not None
+    return answer
+
+
+@pytest.mark.parametrize("frames", [[], [b""], [b"x"], [b"a" * 60, b"", b"b" * 65536]])
+def test_frames_come_apart_as_they_were_joined(frames: list[bytes]) -> None:
+    assert split_frames(join_frames(frames)) == frames
+
+
+def test_it_says_what_runs_there(program: "subprocess.Popen[bytes]") -> None:
+    assert set(ask(program, "hello")[0]) == {"python", "scapy"}
+
+
+@pytest.mark.parametrize(
+    ("do", "said"),
+    [("no_such_thing", "AttributeError"), ("collect", "TypeError"), ("serve", "TypeError")],
+)
+def test_what_it_cannot_do_it_says_and_goes_on(do: str, said: str, program: "subprocess.Popen[bytes]") -> None:
+    assert ask(program, do)[0]["error"].startswith(said)
+    assert "error" not in ask(program, "hello")[0]
+
+
+def test_an_interface_that_does_not_exist_is_refused(program: "subprocess.Popen[bytes]") -> None:
+    assert "error" in ask(program, "capture", interface="nosuch0")[0]
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+def test_it_echoes_through_the_hosts_own_stack(
+    transport: str, address: str, program: "subprocess.Popen[bytes]"
+) -> None:
+    answer, _ = ask(program, "serve", address=address, transport=transport)
+    if "Cannot assign requested address" in answer.get("error", ""):
+        pytest.skip(f"this host has no {address}")
+    request = {"address": address, "port": answer["port"], "transport": transport, "deadline_s": 10}
+    for payload in (b"x", bytes(range(256)) * 100):
+        assert ask(program, "ask", payload, **request) == ({}, payload)
