@@ -1,0 +1,214 @@
+"""Boots and forks testbeds: each cell boots once, is saved when ready, and continues from there for every test."""
+
+import hashlib
+import json
+import logging
+import subprocess
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from harness import cache, rundir
+from harness.cell import Cell
+from harness.endpoint.bootstrap import leave_worker
+from harness.endpoint.cable import Impairment
+from harness.endpoint.remote import EndpointError
+from harness.errors import NicproofError, Unsupported
+from harness.image import BootImage, build_image
+from harness.image.content import joined_hash
+from harness.profile import BuiltImage, DiskImage
+from harness.qemu import machine, snapshot
+from harness.qemu.accel import Accel
+from harness.qemu.binary import Qemu
+from harness.qemu.monitor import MonitorLost
+from harness.qemu.process import QemuProcess
+from harness.report.progress import report_phase
+from harness.testbed import Testbed
+
+_log = logging.getLogger(__name__)
+
+ENDPOINT_READY = "nicproof: endpoint ready"
+ENDPOINT_DEADLINE_S = 180.0
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A cell's snapshot in the cache."""
+
+    folder: Path
+    image: BootImage
+    """What the guest booted from: a fork needs the very same, whatever the profile would give by now."""
+
+    @property
+    def state(self) -> Path:
+        """The state of the devices."""
+        return self.folder / "state"
+
+    @property
+    def memory(self) -> Path:
+        """The guest's memory."""
+        return self.folder / "memory"
+
+    @property
+    def disk(self) -> Path:
+        """The guest's disk at that moment, where it has one of its own."""
+        return self.folder / "disk.qcow2"
+
+    @property
+    def card(self) -> Path:
+        """Which cell it is and what its checksums must be, as JSON."""
+        return self.folder / "card.json"
+
+    @property
+    def console(self) -> Path:
+        """What the guest said while it booted."""
+        return self.folder / "console.log"
+
+
+@dataclass(frozen=True)
+class Launcher:
+    """Boots and forks testbeds on this host."""
+
+    qemu: Qemu
+    accel: Accel
+    outlive_harness: bool = False
+
+    def _start(
+        self,
+        cell: Cell,
+        image: BootImage,
+        impairment: Impairment | None = None,
+        *,
+        memory: Path | None,
+        disk: Path | None = None,
+        incoming: bool = False,
+    ) -> Testbed:
+        directory = rundir.make()
+        try:
+            if isinstance(cell.profile.image, DiskImage):
+                image = replace(image, disk=self._overlay(disk or image.disk, image, directory), disk_format="qcow2")
+            hardware = machine.hardware(cell, image, self.accel)
+            vm = QemuProcess(
+                self.qemu,
+                (*hardware.arguments, *machine.memory(hardware, memory, copy_on_write=incoming)),
+                directory,
+                memory_mib=hardware.memory_mib,
+                incoming=incoming,
+                outlive_harness=self.outlive_harness,
+            )
+        except BaseException:
+            rundir.remove(directory)
+            raise
+        return Testbed(cell, vm, image, impairment)
+
+    def _overlay(self, disk: Path | None, image: BootImage, directory: Path) -> Path:
+        """Make a disk that keeps the guest's writes to itself: the user's file is never written to."""
+        overlay = directory / "disk.qcow2"
+        backing_format = "qcow2" if disk and disk.name == overlay.name else image.disk_format
+        made = subprocess.run(
+            [*self.qemu.img_argv, "create", "-q", "-f", "qcow2", "-b", str(disk), "-F", backing_format, str(overlay)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if made.returncode:
+            raise NicproofError(f"cannot make an overlay of the disk {disk}: {made.stderr.strip()}")
+        return overlay
+
+    def boot(self, cell: Cell, image: BootImage, memory: Path | None = None) -> Testbed:
+        """Boot a cell from cold and wait until it is ready; its memory is the file `memory`, if it is to be saved."""
+        report_phase(cell.id, "boot")
+        testbed = self._start(cell, image, memory=memory)
+        try:
+            testbed.wait_ready()
+        except BaseException:
+            testbed.close()
+            raise
+        return testbed
+
+    def fork(self, cell: Cell, saved: Saved, impairment: Impairment | None = None) -> Testbed:
+        """Continue a cell from its snapshot.
+
+        Raises:
+            SnapshotError: the snapshot cannot be loaded.
+        """
+        testbed = self._start(cell, saved.image, impairment, memory=saved.memory, disk=saved.disk, incoming=True)
+        try:
+            snapshot.load(testbed.vm, saved.state)
+            if cell.nic.virtual_function:
+                testbed.make_function()
+        except BaseException as error:
+            death = testbed.vm.death()
+            testbed.close()
+            if isinstance(error, MonitorLost) and death:
+                raise snapshot.SnapshotError(f"cannot load the snapshot of {cell.id}: {death}") from None
+            raise
+        return testbed
+
+    def saved(self, cell: Cell, boot_cell: Cell | None = None) -> Saved:
+        """Return the cell's snapshot, from the cache or made now.
+
+        Args:
+            cell: the cell.
+            boot_cell: boot this one instead (a deliberately wrong one).
+        """
+        booted = boot_cell or cell
+        report_phase(cell.id, "image")
+        image = build_image(booted.profile)
+        hardware = machine.hardware(booted, image, self.accel)
+        ready = booted.profile.ready.model_dump_json(exclude={"deadline_s"})
+        key = joined_hash([self.qemu.build_id, image.key, ready, *hardware.arguments])
+        folder = cache.publish(
+            "snapshots",
+            key,
+            lambda folder: self._save(booted, Saved(folder, image)),
+            what=f"the snapshot of {cell.id}",
+            valid=_check,
+            needs_mib=2 * hardware.memory_mib,
+        )
+        return Saved(folder, image)
+
+    def _save(self, cell: Cell, saved: Saved) -> None:
+        testbed = self.boot(cell, saved.image, saved.memory)
+        try:
+            if cell.profile.control == "ssh":
+                self._log_in(testbed)
+            if not cell.nic.virtual_function:  # which is made in each fork
+                testbed.settle()
+            report_phase(cell.id, "snapshot")
+            snapshot.save(testbed.vm, saved.state)
+            saved.console.write_text(testbed.vm.console.text)
+            if isinstance(cell.profile.image, DiskImage):
+                testbed.vm.kill()  # its disk must be closed before it is copied
+                (testbed.vm.directory / "disk.qcow2").rename(saved.disk)
+        finally:
+            testbed.close()
+        card = {"cell": cell.id, "sha256": {name: _digest(saved.folder / name) for name in ("state", "memory")}}
+        saved.card.write_text(json.dumps(card))
+
+    def _log_in(self, testbed: Testbed) -> None:
+        """Have the guest load what a first login and the endpoint load, so that no fork has to."""
+        ssh = testbed.connect()
+        try:
+            ssh.check("true")
+            if isinstance(testbed.cell.profile.image, BuiltImage):
+                testbed.vm.console.wait_for(ENDPOINT_READY, ENDPOINT_DEADLINE_S)
+                return
+            try:
+                leave_worker(ssh)
+            except (Unsupported, EndpointError) as reason:
+                _log.info("%s: %s", testbed.cell.id, reason)  # the tests that need it say so too
+        finally:
+            ssh.close()
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def _check(folder: Path) -> None:
+    """Raise if the snapshot is not what was saved: a flipped page would otherwise become a finding about a driver."""
+    card = json.loads((folder / "card.json").read_text())
+    for name, recorded in card["sha256"].items():
+        if recorded != _digest(folder / name):
+            raise NicproofError("its checksum is not the recorded one")

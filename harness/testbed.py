@@ -1,0 +1,265 @@
+"""A cell's guest, running: booted once, saved when ready, and forked for every test.
+
+A testbed holds both ends of the DUT's cable: the guest that drives the DUT, and the wire with the station at its end.
+"""
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from harness import rundir
+from harness.cell import Cell
+from harness.endpoint.cable import Cable, Impairment
+from harness.endpoint.neighbour import Neighbour
+from harness.endpoint.wire import Wire
+from harness.errors import NicproofError
+from harness.guest.base import Guest
+from harness.guest.linux import LinuxGuest
+from harness.guest.ssh import Ssh
+from harness.image import BootImage
+from harness.qemu import machine
+from harness.qemu.console import ConsoleTimeout
+from harness.qemu.interrupts import Delivery, Programmed, Trace, own
+from harness.qemu.line import LineState, find_line, line_state
+from harness.qemu.pci import Bdf, PciFunction, PciView
+from harness.qemu.process import QemuDied, QemuProcess
+from harness.station import DUT
+
+FUNCTION_READY = "nicproof: function ready"
+SETTLE_DEADLINE_S = 15.0
+_CRASH = re.compile(
+    r"^.*(?:Kernel panic - not syncing|Oops: |BUG: |WARNING: CPU|WARNING: .* at |general protection fault|"
+    r"Out of memory: Killed|nicproof: failed: ).*$",
+    re.MULTILINE,
+)
+"""What a Linux kernel (lib/bug.c, kernel/panic.c), or the guest's own start, says when something broke."""
+
+
+class BootFailure(NicproofError):
+    """A guest did not become ready."""
+
+    def __init__(self, message: str, console: str) -> None:
+        """Say why, and take along what the guest said until then."""
+        super().__init__(message)
+        self.console = console
+
+
+@dataclass
+class Observed:
+    """What a window saw; complete when its block has ended."""
+
+    delivery: Delivery = field(default_factory=Delivery)
+    seconds: float = 0.0
+    """How long the window was open."""
+
+
+class Testbed:
+    """One running guest of a cell.
+
+    Attributes:
+        cell: what it is expected to be.
+        vm: the QEMU process.
+        cable: the DUT's cable.
+        wire: the endpoint on it.
+        trace: what QEMU's interrupt controllers and devices do.
+        image: what the guest booted from.
+    """
+
+    __test__ = False  # not a class of tests, whatever its name
+
+    def __init__(self, cell: Cell, vm: QemuProcess, image: BootImage, impairment: Impairment | None = None) -> None:
+        self.cell = cell
+        self.vm = vm
+        self.image = image
+        self.cable = Cable(vm.cable, impairment)
+        self.wire = Wire(self.cable)
+        self.neighbour = Neighbour(self.wire)
+        self.trace = Trace(vm)
+
+    @cached_property
+    def pci(self) -> PciView:
+        """The machine's PCI functions."""
+        return PciView(self.vm.monitor)
+
+    @property
+    def _of_vf(self) -> tuple[Bdf, int] | None:
+        return (self.pci.find(machine.DUT_DEVICE_ID), 0) if self.cell.nic.virtual_function else None
+
+    @property
+    def bdf(self) -> Bdf:
+        """Where the DUT sits; the same in the guest, which keeps the firmware's bus numbers."""
+        of_vf = self._of_vf
+        return self.pci.virtual_function(*of_vf) if of_vf else self.pci.find(machine.DUT_DEVICE_ID)
+
+    def function(self) -> PciFunction:
+        """Read what the driver has programmed into the DUT."""
+        return self.pci.function(self.bdf, of_vf=self._of_vf)
+
+    def bar(self, number: int) -> int:
+        """Return the memory address of the DUT's BAR `number`."""
+        with self.pci.space.undisturbed():
+            return self.pci.bar(self.bdf, number, of_vf=self._of_vf)
+
+    def line(self) -> LineState | None:
+        """Read how the interrupt controllers treat the DUT's line; None without a pin."""
+        return self.programmed().line
+
+    def programmed(self) -> Programmed:
+        """Read what the driver has programmed into the DUT and the controllers that its line leads to."""
+        function = self.function()
+        if function.pin == 0:
+            return Programmed(function, None)
+        line = find_line(self.vm.monitor, self.pci.space, self.cell.machine, function.bdf, function.pin)
+        return Programmed(function, line_state(self.vm.monitor, line))
+
+    @contextmanager
+    def deliveries(self) -> Iterator[Observed]:
+        """Watch the interrupts that the DUT has delivered inside a `with` block.
+
+        Raises:
+            Unsupported: this QEMU cannot tell.
+        """
+        observed, before, evidence = Observed(), self.programmed(), self.trace.evidence()
+        began = time.monotonic()
+        with self.trace.window(evidence) as window:
+            yield observed
+        observed.seconds = time.monotonic() - began
+        observed.delivery = evidence.count(window.text(), own([before, self.programmed()]))
+
+    @cached_property
+    def guest(self) -> Guest:
+        """The guest's operations; connects when first used.
+
+        Raises:
+            SshError: the guest does not let us in.
+        """
+        if self.cell.profile.control == "none":
+            return Guest()
+        return LinuxGuest(self.connect(), str(self.bdf))
+
+    def ssh_port(self) -> int:
+        """Return the loopback port that leads to the guest's SSH server."""
+        #   TCP[HOST_FORWARD]   3       127.0.0.1 40753       10.0.2.15    22     0     0
+        listed = self.vm.monitor.human("info usernet")
+        found = re.search(r"TCP\[HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)", listed)
+        if found is None:
+            raise NicproofError("QEMU shows no port forwarded to the guest's SSH server")
+        return int(found[1])
+
+    def connect(self) -> Ssh:
+        """Open an SSH connection to the guest."""
+        if self.image.ssh_key is None:
+            raise NicproofError(f"profile {self.cell.profile.name}: control is ssh, but its image names no key")
+        return Ssh(
+            ("127.0.0.1", self.ssh_port()), user=self.image.user, key=self.image.ssh_key, host_key=self.image.host_key
+        )
+
+    def crash(self) -> str | None:
+        """Return the first line in which the guest said that it broke, or None."""
+        said = self.vm.console.text
+        found = _CRASH.search(said)
+        if found is not None and found.end() == len(said):
+            with suppress(ConsoleTimeout):  # it is still saying why
+                self.vm.console.wait_for("\n", 1.0, found.start())
+            found = _CRASH.search(self.vm.console.text)
+        return found[0].strip() if found else None
+
+    @property
+    def panicked(self) -> bool:
+        """Whether the guest's kernel has stopped for good: no question to it would be answered."""
+        return "Kernel panic - not syncing" in self.vm.console.text
+
+    def close(self) -> None:
+        """End the guest and everything that belongs to it."""
+        if "guest" in self.__dict__:
+            self.guest.close()
+        self.neighbour.close()
+        self.cable.close()
+        self.vm.kill()
+        rundir.remove(self.vm.directory)
+
+    def wait_ready(self) -> None:
+        """Wait for the event that the profile names.
+
+        Raises:
+            BootFailure: it panicked, or none of the events came within the profile's deadline.
+            QemuDied: QEMU ended meanwhile.
+        """
+        ready = self.cell.profile.ready
+        wanted: list[tuple[str, Callable[[], bool]]] = []
+        refusal = ""
+
+        def ssh_answers() -> bool:
+            nonlocal refusal
+            try:
+                self.connect().close()
+            except NicproofError as error:
+                refusal = f" ({error})"
+                return False
+            return True
+
+        if (text := ready.console) is not None:
+            wanted.append((f"console text {text!r}", lambda: text in self.vm.console.text))
+        if ready.ssh:
+            wanted.append(("SSH", ssh_answers))
+        if ready.dhcp:
+            wanted.append(("a DHCP request", self.neighbour.dhcp_asked.is_set))
+        if ready.arp:
+            wanted.append(("an ARP answer", self._arp_answers))
+        names = " or ".join(name for name, _ in wanted)
+        end = time.monotonic() + ready.deadline_s
+        while not any(came() for _, came in wanted):
+            if (death := self.vm.death()) is not None:
+                raise QemuDied(f"{self.cell.id}: {death} while the guest booted")
+            if (crash := self.crash()) is not None:
+                raise BootFailure(f"{self.cell.id}: the guest broke while it booted: {crash}", self.vm.console.text)
+            if time.monotonic() > end:
+                lines = self.vm.console.text.strip().splitlines()
+                last = f"the console's last line: {lines[-1].strip()!r}" if lines else "its console is silent"
+                waited = f"not ready within {ready.deadline_s:g} s, waiting for {names}{refusal}"
+                raise BootFailure(f"{self.cell.id}: {waited}; {last}", self.vm.console.text)
+            self.vm.console.wait_for_more(0.05)
+
+    def make_function(self) -> None:
+        """Have the guest's physical function make the virtual one: QEMU's snapshots do not hold it.
+
+        Raises:
+            ConsoleTimeout: the guest did not say that it has it.
+        """
+        self.vm.console.send("\n")
+        self.vm.console.wait_for(FUNCTION_READY, SETTLE_DEADLINE_S)
+        self.settle()
+
+    def settle(self) -> None:
+        """Wait until the DUT answers: a virtual function's IPv6 address comes later than its lease.
+
+        One that never does is let go on: that is for the tests to find.
+        """
+        end = time.monotonic() + SETTLE_DEADLINE_S
+        answers = [self._arp_answers]
+        if "icmpv6" not in self.cell.profile.lacks:
+            answers.append(self._neighbour_answers)
+        for answer in answers:
+            while not answer() and time.monotonic() < end and self.vm.death() is None:
+                pass  # each round waits for an answer itself
+
+    def _neighbour_answers(self) -> bool:
+        return self.wire.solicit(DUT.ip6, deadline_s=0.2) is not None
+
+    def _arp_answers(self) -> bool:
+        return self.wire.resolve(DUT.ip, deadline_s=0.2) is not None
+
+    def idle(self, seconds: float) -> None:
+        """Let time pass in which nothing is asked of the guest: to see what happens by itself.
+
+        Raises:
+            NicproofError: QEMU ended meanwhile.
+        """
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            self.vm.console.wait_for_more(left)
+        if (death := self.vm.death()) is not None:
+            raise NicproofError(death)

@@ -1,0 +1,115 @@
+"""A running guest: what its start says when it cannot be used, and that forks know nothing of each other."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import paramiko
+import pytest
+
+from harness import rundir
+from harness.cell import Cell, find_cell
+from harness.errors import NicproofError
+from harness.guest.ssh import SshError
+from harness.launcher import Launcher
+from harness.profile import Ready
+from harness.qemu.accel import choose_accel
+from harness.qemu.binary import find_qemu
+from harness.station import DUT
+from harness.testbed import BootFailure, Testbed
+
+
+@pytest.fixture(scope="module")
+def launcher() -> Launcher:
+    qemu = find_qemu()
+    return Launcher(qemu, choose_accel(qemu, "tcg"))
+
+
+@pytest.fixture(scope="module")
+def e1000e() -> Cell:
+    return find_cell("linux/e1000e/msix")
+
+
+@pytest.fixture
+def fork(launcher: Launcher, e1000e: Cell) -> Iterator[Callable[[], Testbed]]:
+    beds: list[Testbed] = []
+
+    def one_more() -> Testbed:
+        beds.append(launcher.fork(e1000e, launcher.saved(e1000e)))
+        return beds[-1]
+
+    yield one_more
+    for bed in beds:
+        bed.close()
+
+
+def awaiting(bed: Testbed, deadline_s: float, **ready: object) -> Testbed:
+    """Make a guest one that its profile has yet to find ready."""
+    other = Ready.model_validate({**ready, "deadline_s": deadline_s})
+    bed.cell = replace(bed.cell, profile=bed.cell.profile.model_copy(update={"ready": other}))
+    return bed
+
+
+@pytest.fixture
+def other_key(tmp_path: Path) -> Path:
+    paramiko.RSAKey.generate(2048).write_private_key_file(str(tmp_path / "key"))
+    return tmp_path / "key"
+
+
+def test_forks_of_one_snapshot_know_nothing_of_each_other(fork: Callable[[], Testbed]) -> None:
+    first, second = fork(), fork()
+    assert first.connect().run("mkdir /run/mark").status == 0
+    assert second.connect().run("mkdir /run/mark").status == 0
+    first.guest.set_up(False)
+    assert first.wire.resolve(DUT.ip, deadline_s=0.5) is None
+    assert second.wire.resolve(DUT.ip) is not None
+    assert first.crash() is None
+
+
+def test_a_closed_guest_leaves_no_process_and_no_directory(fork: Callable[[], Testbed]) -> None:
+    bed = fork()
+    bed.guest.link()
+    bed.close()
+    bed.close()
+    assert not Path("/proc", str(bed.vm.pid)).exists()
+    assert bed.vm.directory not in rundir.directories()
+
+
+def test_a_guest_that_refuses_the_key_is_not_ready_and_that_is_the_reason(
+    fork: Callable[[], Testbed], other_key: Path
+) -> None:
+    bed = awaiting(fork(), 2, ssh=True)
+    bed.image = replace(bed.image, ssh_key=other_key)
+    said = r"not ready within 2 s, waiting for SSH \(root@127\.0\.0\.1 port \d+ refused the key .*/key .*\); "
+    with pytest.raises(BootFailure, match=said):
+        bed.wait_ready()
+
+
+def test_a_guest_that_panics_or_whose_qemu_dies_is_not_waited_for_any_longer(fork: Callable[[], Testbed]) -> None:
+    panics, dies = (awaiting(fork(), 600, console="never said by anyone") for _ in range(2))
+    panics.connect().start("echo c > /proc/sysrq-trigger")
+    with pytest.raises(BootFailure, match=r"the guest broke while it booted: .*Kernel panic"):
+        panics.wait_ready()
+    os.kill(dies.vm.pid, signal.SIGKILL)
+    with pytest.raises(NicproofError, match=r"QEMU killed by SIGKILL while the guest booted$"):
+        dies.wait_ready()
+
+
+def test_there_must_be_memory_for_a_guest(launcher: Launcher, e1000e: Cell) -> None:
+    machine = e1000e.profile.machine.model_copy(update={"memory_mib": 10_000_000})
+    huge = replace(e1000e, profile=e1000e.profile.model_copy(update={"machine": machine}))
+    before = rundir.directories()
+    with pytest.raises(NicproofError, match=r"^not enough memory for another guest: it needs 10000192 MiB"):
+        launcher.fork(huge, launcher.saved(e1000e))
+    mine = {path for path in rundir.directories() if path.name.startswith(f"{os.getpid()}-")}
+    assert mine <= set(before), "what was refused leaves no directory"
+
+
+def test_a_command_that_does_not_end_is_given_up_with_its_words(fork: Callable[[], Testbed]) -> None:
+    ssh = fork().connect()
+    with pytest.raises(SshError, match=r"^in the guest, 'sleep 600' did not end within 1 s$"):
+        ssh.run("sleep 600", deadline_s=1)
+    with pytest.raises(SshError, match=r"^the guest does not let us reach its 127\.0\.0\.1 port 9: "):
+        ssh.connect_to("127.0.0.1", 9)
