@@ -1,0 +1,189 @@
+"""The pytest plugin: options, one test for every cell, and a pristine fork of the cell's guest for each."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from harness import rundir
+from harness.cell import Cell, select_cells
+from harness.endpoint.wire import Wire
+from harness.errors import InputError, NicproofError
+from harness.guest.base import Guest
+from harness.launcher import Launcher
+from harness.profile import Profile, load_profile, with_own
+from harness.qemu.accel import choose_accel
+from harness.qemu.binary import find_qemu
+from harness.report.examiner import Examiner
+from harness.report.messages import show_messages
+from harness.report.recorder import Recorder
+from harness.testbed import Testbed
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add nicproof's options."""
+    group = parser.getgroup("nicproof")
+    group.addoption("--profile", metavar="NAME|FILE", help="the guest to test: a name from profiles/ or a YAML file")
+    group.addoption("--nic", action="append", default=[], metavar="MODEL", help="only this NIC model (repeatable)")
+    group.addoption("--irq", action="append", default=[], metavar="MODE", help="only this interrupt mode (repeatable)")
+    group.addoption("--qemu", metavar="PATH|debian:SUITE", help="which QEMU (default: PATH's if it is new enough)")
+    group.addoption("--kernel", metavar="FILE", help="a kernel of your own (vmlinux or bzImage) in the guest's image")
+    group.addoption("--modules", metavar="DIR", help="that kernel's lib/modules/RELEASE")
+    group.addoption(
+        "--driver",
+        action="append",
+        default=[],
+        metavar="NAME=FILE.ko",
+        help="a module of your own in the place of the guest kernel's (repeatable)",
+    )
+    group.addoption("--accel", choices=("auto", "kvm", "tcg"), default="auto", help="auto: KVM if it is proved to work")
+    group.addoption(
+        "--isolation",
+        choices=("fork", "cell"),
+        default="fork",
+        help="fork: a guest for each test (default); cell: one for all tests of a cell, for speed while developing",
+    )
+    group.addoption("--keep", action="store_true", help="leave a failed test's guest running and say how to get in")
+    group.addoption("--reports", default="reports", metavar="DIR", help="where reports go (default: reports)")
+
+
+@dataclass
+class Bench:
+    """What all cells of this process share."""
+
+    cells: tuple[Cell, ...]
+    launcher: Launcher
+
+
+NOWHERE = object()
+"""Stands for the cell of a test that applies to none: pytest would make a skip of an empty parameter set."""
+BENCH = pytest.StashKey[Bench]()
+EXAMINER = pytest.StashKey[Examiner]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Settle profile, cells and QEMU before anything else; a mistake is one line, and a report that says so."""
+    config.addinivalue_line("markers", "requirement(*clauses): what a test checks")
+    config.addinivalue_line("markers", "applies_to(predicate): the cells that a test is about")
+    wish: str | None = config.getoption("profile")
+    if wish is None or config.getoption("help") or config.getoption("version"):
+        return
+    is_worker = hasattr(config, "workerinput")
+    if not is_worker:
+        show_messages()
+    recorder = None
+    if not is_worker:
+        recorder = Recorder(config, Path(config.getoption("reports")), wish)
+    try:
+        profile = _profile(config, wish)
+        cells = select_cells(profile, config.getoption("nic"), config.getoption("irq"))
+        qemu = find_qemu(config.getoption("qemu"))
+        accel = choose_accel(qemu, config.getoption("accel"))
+        bench = Bench(cells, Launcher(qemu, accel, outlive_harness=config.getoption("keep")))
+        if recorder is not None:
+            recorder.begin(bench.cells, qemu, accel)
+            config.pluginmanager.register(recorder, "nicproof-recorder")
+    except NicproofError as error:
+        if recorder is not None:
+            recorder.cannot_start(str(error))
+        raise pytest.UsageError(str(error)) from None
+    show_messages()  # a worker's from now on: up to here, the controller has said the same
+    config.stash[BENCH] = bench
+    examiner = Examiner(config, qemu)
+    config.stash[EXAMINER] = examiner
+    config.pluginmanager.register(examiner, "nicproof-examiner")
+
+
+def _profile(config: pytest.Config, wish: str) -> Profile:
+    """Return the profile, with what the user replaces in it.
+
+    Raises:
+        InputError: the profile or an option is wrong.
+    """
+    drivers: dict[str, Path] = {}
+    for given in config.getoption("driver"):
+        name, _, file = given.partition("=")
+        if not name or not file:
+            raise InputError(f"--driver {given}: is no NAME=FILE.ko, such as e1000e=build/e1000e.ko")
+        drivers[name] = Path(file).absolute()
+    kernel, modules = (
+        Path(given).absolute() if (given := config.getoption(name)) else None for name in ("kernel", "modules")
+    )
+    return with_own(load_profile(wish), kernel, modules, drivers)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove what killed workers left behind."""
+    if BENCH in config.stash:
+        rundir.sweep()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Make each test of the suites once for every cell that it applies to."""
+    if "cell" not in metafunc.fixturenames:
+        return
+    if BENCH not in metafunc.config.stash:
+        raise pytest.UsageError("the suites need a guest: add --profile NAME (such as linux) or --profile FILE")
+    rules = [mark.args[0] for mark in metafunc.definition.iter_markers("applies_to")]
+    cells = [cell for cell in metafunc.config.stash[BENCH].cells if all(rule(cell) for rule in rules)]
+    params = [pytest.param(cell, id=cell.id) for cell in cells] or [pytest.param(NOWHERE, id="nowhere")]
+    metafunc.parametrize("cell", params, scope="session")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the cells one after the other; a test that applies to none of them does not exist."""
+    items[:] = [item for item in items if _cell_of(item) is not NOWHERE]
+    order: dict[Cell, int] = {}
+
+    def place(item: pytest.Item) -> int:
+        cell = _cell_of(item)
+        return order.setdefault(cell, len(order)) if isinstance(cell, Cell) else -1
+
+    items.sort(key=place)
+
+
+def _cell_of(item: pytest.Item) -> object:
+    """Return the cell that a test of the suites runs on, `NOWHERE`, or None for any other test."""
+    callspec = getattr(item, "callspec", None)
+    return callspec.params.get("cell") if callspec else None
+
+
+@pytest.fixture(scope="session")
+def launcher(pytestconfig: pytest.Config) -> Launcher:
+    """What boots and forks guests on this host."""
+    return pytestconfig.stash[BENCH].launcher
+
+
+@pytest.fixture
+def testbed(cell: Cell, launcher: Launcher, pytestconfig: pytest.Config) -> Iterator[Testbed]:
+    """A running guest of the cell, its DUT and both ends of its cable: this test's own, unless --isolation cell."""
+    examiner = pytestconfig.stash[EXAMINER]
+    shared = pytestconfig.getoption("isolation") == "cell"
+    bed = examiner.shared.pop(cell.id, None) if shared else None
+    if bed is None:
+        bed = examiner.fork(launcher, cell)
+    try:
+        examiner.attend(bed)
+        yield bed
+    finally:
+        examiner.release(bed, reuse=shared)
+
+
+@pytest.fixture
+def guest(testbed: Testbed) -> Guest:
+    """The operations on the guest's system."""
+    return testbed.guest
+
+
+@pytest.fixture
+def wire(testbed: Testbed) -> Wire:
+    """The far end of the DUT's cable."""
+    return testbed.wire
+
+
+@pytest.fixture
+def record_cell(cell: Cell, pytestconfig: pytest.Config) -> Callable[[str, str], None]:
+    """Record a property of the whole cell, such as an interrupt mode by one of the witnesses."""
+    facts = pytestconfig.stash[EXAMINER].facts
+    return lambda name, value: facts.setdefault(cell.id, {}).update({name: value})

@@ -1,0 +1,292 @@
+"""Judges each test where it ran: what its outcome means, and what is kept for the person who looks into a failure.
+
+Runs in the process that runs the tests. The verdict travels to the controller inside pytest's own report.
+"""
+
+import datetime
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+from _pytest.reports import TestReport
+
+from harness import rundir
+from harness.cell import Cell
+from harness.errors import NicproofError, Unsupported
+from harness.guest.base import Guest
+from harness.guest.ssh import CommandFailed
+from harness.launcher import Launcher, Saved
+from harness.qemu.binary import Qemu
+from harness.qemu.process import QemuDied
+from harness.report.artifacts import Artifacts
+from harness.report.known_issues import load_ledger
+from harness.report.progress import report_phase
+from harness.report.verdict import Outcome, Verdict
+from harness.testbed import BootFailure, Testbed
+
+VERDICT = "nicproof_verdict"
+FACTS = "nicproof_facts"
+KEPT = "nicproof_kept"
+"""Attributes of pytest's report that carry a verdict, what became known of the cell, and how to get into the guest that
+was kept; they cross process borders."""
+
+
+def test_name(node_id: str, cell_id: str) -> str:
+    """Return a node id without its cell: `suites/test_a.py::test_b[60]` of `...::test_b[linux/e1000/intx-60]`."""
+    head, bracket, inside = node_id.partition("[")
+    if not bracket:
+        return node_id
+    inside = inside.rpartition("]")[0]
+    rest = inside.removeprefix(cell_id).removesuffix(cell_id).strip("-")
+    return f"{head}[{rest}]" if rest else head
+
+
+class Examiner:
+    """Hands out testbeds, watches what becomes of them, and turns pytest's outcomes into verdicts.
+
+    Attributes:
+        shared: the guests that the next test of their cell may use on (--isolation cell).
+        facts: what became known of a cell and is not yet reported.
+    """
+
+    def __init__(self, config: pytest.Config, qemu: Qemu) -> None:
+        self._config = config
+        self._qemu = qemu
+        self._ledger = load_ledger()
+        self._saved: dict[str, Saved] = {}
+        self._unusable: dict[str, str] = {}
+        self._failed_to_boot: set[str] = set()
+        self._last_words: dict[str, str] = {}
+        self._kernel: dict[str, str] = {}
+        self._before: dict[str, dict[str, str]] = {}
+        self._bed: Testbed | None = None
+        self._ended_well = True
+        self._kept = ""
+        self.shared: dict[str, Testbed] = {}
+        self.facts: dict[str, dict[str, str]] = {}
+
+    def fork(self, launcher: Launcher, cell: Cell) -> Testbed:
+        """Return a pristine guest of the cell.
+
+        Raises:
+            NicproofError: the cell cannot be had; said at once for each further test, not after another long wait. Only
+                a boot gets a second chance, with the next test: that it failed need not be the cell's fault.
+        """
+        for other in [name for name in self.shared if name != cell.id]:
+            self.shared.pop(other).close()
+        if cell.id in self._unusable:
+            raise NicproofError(self._unusable[cell.id])
+        if cell.id not in self._saved:
+            try:
+                self._saved[cell.id] = launcher.saved(cell)
+            except NicproofError as error:
+                if isinstance(error, BootFailure):
+                    self._last_words[cell.id] = error.console
+                if not isinstance(error, QemuDied | BootFailure) or cell.id in self._failed_to_boot:
+                    self._unusable[cell.id] = str(error)
+                self._failed_to_boot.add(cell.id)
+                raise
+        report_phase(cell.id, "fork")
+        bed = launcher.fork(cell, self._saved[cell.id])
+        report_phase(cell.id, "tests")
+        return bed
+
+    def attend(self, bed: Testbed) -> None:
+        """Begin a test on `bed`; what is known of a pristine guest is noted once for each cell."""
+        self._bed = bed
+        self._ended_well = True
+        if bed.cell.id in self._before:
+            return
+        facts = {"machine": bed.cell.machine, "kernel": bed.image.kernel_release or "unknown", "driver": "unknown"}
+        try:
+            if bed.guest.claims:
+                driver = bed.guest.driver()
+                facts |= {"kernel": bed.guest.release(), "driver": driver.name, "driver version": driver.version}
+                self._kernel[bed.cell.id] = facts["kernel"]
+        except NicproofError as error:
+            facts["driver"] = f"unknown: {error}"
+        self.facts.setdefault(bed.cell.id, {}).update(facts)
+        self._before[bed.cell.id] = _state(bed)
+
+    def release(self, bed: Testbed, *, reuse: bool) -> None:
+        """End a test on `bed`: keep its guest for the user, pass it on to the next test, or end it."""
+        if not self._ended_well and self._config.getoption("keep") and bed.vm.death() is None:
+            rundir.keep(bed.vm.directory)
+            self._kept = f"{bed.cell.id}: the guest is kept. {how_to_get_in(bed)}"
+        elif reuse and self._ended_well and not _broken(bed):
+            self.shared[bed.cell.id] = bed
+        else:
+            bed.close()
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self) -> None:
+        """End the guests that no test uses any more; last, as an interrupted test gives its guest back only now."""
+        while self.shared:
+            self.shared.popitem()[1].close()
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, TestReport, TestReport]:
+        """Give the report its verdict."""
+        report = yield
+        callspec = getattr(item, "callspec", None)
+        cell = callspec.params.get("cell") if callspec else None
+        if not isinstance(cell, Cell):
+            return report
+        ended = call.when == "teardown"
+        broke_late = ended and self._ended_well and self._bed is not None and _broken(self._bed)
+        if call.when == "call" or not report.passed or broke_late:
+            verdict = self._judge(item, call, report, cell)
+            self._apply(report, verdict)
+        setattr(report, FACTS, self.facts.pop(cell.id, {}))
+        if ended:
+            setattr(report, KEPT, self._kept)
+            self._bed, self._kept = None, ""
+        return report
+
+    def _judge(self, item: pytest.Item, call: pytest.CallInfo[None], report: TestReport, cell: Cell) -> Verdict:
+        test = test_name(item.nodeid, cell.id)
+        outcome, message, crashed = self._outcome(call)
+        artifacts = Artifacts(Path(self._config.getoption("reports")), cell.id, test)
+        if call.when == "call":
+            artifacts.clear()
+        verdict = self._ledger.judge(
+            Verdict(
+                cell_id=cell.id,
+                test=test,
+                outcome=outcome,
+                seconds=call.duration,
+                message=message,
+                details=report.longreprtext,
+                stdout=report.capstdout + report.caplog,
+                requirements=tuple(clause for mark in item.iter_markers("requirement") for clause in mark.args),
+                properties={name: str(value) for name, value in item.user_properties},
+                crashed=crashed,
+            ),
+            cell.profile.os,
+            self._qemu.version,
+            self._kernel.get(cell.id),
+            datetime.date.today(),
+        )
+        self._ended_well = verdict.outcome in (Outcome.PASSED, Outcome.SKIPPED) and outcome is not Outcome.FAILED
+        if verdict.outcome in (Outcome.FAILED, Outcome.ERROR):
+            self._collect(artifacts, item, cell, ask=call.when != "teardown")
+        return verdict
+
+    def _outcome(self, call: pytest.CallInfo[None]) -> tuple[Outcome, str, bool]:
+        """Return outcome, message and whether something crashed."""
+        bed = self._bed
+        if bed is not None and (crash := bed.crash()) is not None:
+            return Outcome.FAILED, f"the guest broke: {crash}", True
+        if bed is not None and (death := bed.vm.death()) is not None:
+            return (Outcome.FAILED if bed.vm.crashed else Outcome.ERROR), death, bed.vm.crashed
+        error = call.excinfo.value if call.excinfo is not None else None
+        if error is None:
+            return Outcome.PASSED, "", False
+        message = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        if isinstance(error, pytest.skip.Exception | Unsupported):
+            return Outcome.SKIPPED, message, False
+        if call.when == "call" and isinstance(error, AssertionError | pytest.fail.Exception | CommandFailed):
+            return Outcome.FAILED, message, False
+        if isinstance(error, NicproofError):
+            return Outcome.ERROR, message, False
+        return Outcome.ERROR, f"{type(error).__name__}: {message}", False
+
+    def _apply(self, report: TestReport, verdict: Verdict) -> None:
+        """Make pytest's report say what the verdict says, and carry it."""
+        match verdict.outcome:
+            case Outcome.PASSED:
+                report.outcome = "passed"
+            case Outcome.SKIPPED:
+                report.outcome = "skipped"
+                report.longrepr = (report.location[0], report.location[1] or 0, f"Skipped: {verdict.message}")
+            case _:
+                report.outcome = "failed"
+                if not report.longrepr or verdict.message not in report.longreprtext:
+                    report.longrepr = "\n\n".join(part for part in (verdict.message, report.longreprtext) if part)
+        carried = {
+            "cell_id": verdict.cell_id,
+            "test": verdict.test,
+            "outcome": str(verdict.outcome),
+            "seconds": verdict.seconds,
+            "message": verdict.message,
+            "details": verdict.details,
+            "stdout": verdict.stdout,
+            "requirements": list(verdict.requirements),
+            "properties": dict(verdict.properties),
+            "known_issue": verdict.known_issue,
+            "artifacts": str(verdict.artifacts) if verdict.artifacts else None,
+            "crashed": verdict.crashed,
+        }
+        setattr(report, VERDICT, carried)
+
+    def _collect(self, artifacts: Artifacts, item: pytest.Item, cell: Cell, *, ask: bool) -> None:
+        """Keep what explains a failure; what a guest that is gone or dead cannot tell any more is left out."""
+        artifacts.write_reproduce(reproduce(self._config, item.nodeid, cell))
+        bed = self._bed
+        if bed is None:
+            if (console := self._last_words.get(cell.id)) is not None:
+                artifacts.write("console.log", console)
+            return
+        saved = self._saved.get(cell.id)
+        booted = saved.console.read_text(errors="replace") if saved else ""
+        artifacts.write("console.log", booted + bed.vm.console.text)
+        artifacts.write("qemu-command-line.txt", bed.vm.command_line() + "\n")
+        bed.cable.save(artifacts.path / "cable.pcapng")
+        for name, text in self._before.get(cell.id, {}).items():
+            artifacts.write(f"{name}-before.txt", text)
+        if not ask:
+            return
+        for name, text in _state(bed).items():
+            artifacts.write(f"{name}-after.txt", text)
+        if bed.panicked:
+            return  # the console has it all
+        try:
+            artifacts.write("kernel.log", bed.guest.log())
+        except NicproofError as error:
+            artifacts.write("kernel.log", f"not to be had: {error}\n")
+
+
+def _broken(bed: Testbed) -> bool:
+    """Whether the guest or its QEMU broke."""
+    return bed.crash() is not None or bed.vm.death() is not None
+
+
+def _state(bed: Testbed) -> dict[str, str]:
+    """Return what counters and interrupts say now, as text by name."""
+    state: dict[str, str] = {}
+    try:
+        state["device"] = f"{bed.function()}\n{bed.line()}\n"
+        if bed.panicked:
+            return state
+        guest: Guest = bed.guest
+        if guest.claims:
+            claim = guest.interrupts()
+            state["interrupts"] = f"{claim.way}\n" + "".join(
+                f"{vector.irq} {vector.name} {' '.join(map(str, vector.counts))}\n" for vector in claim.vectors
+            )
+            state["counters"] = "".join(f"{name} {value}\n" for name, value in guest.counters().items())
+    except NicproofError as error:
+        state["incomplete"] = f"{error}\n"
+    return state
+
+
+def reproduce(config: pytest.Config, node_id: str, cell: Cell) -> list[str]:
+    """Return the command that runs just one test again, on the same QEMU."""
+    names = ("profile", "qemu", "accel", "kernel", "modules")
+    chosen = [f"--{name}={value}" for name in names if (value := config.getoption(name))]
+    chosen += [f"--driver={given}" for given in config.getoption("driver")]
+    return ["./run", "pytest", node_id, *chosen, f"--nic={cell.nic.name}", f"--irq={cell.mode}", "-n", "0"]
+
+
+def how_to_get_in(bed: Testbed) -> str:
+    """Say how a person gets into a running guest, and how to end it."""
+    end = f"End it: kill {bed.vm.pid}"
+    if bed.cell.profile.control == "none" or bed.image.ssh_key is None:
+        return f"Nobody can log in; its console: {bed.vm.directory / 'console.log'}. {end}"
+    ssh = (
+        f"ssh -i {bed.image.ssh_key} -p {bed.ssh_port()} -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null "
+        f"{bed.image.user}@127.0.0.1"
+    )
+    return f"Get in: {ssh}\n{end}"

@@ -1,0 +1,214 @@
+"""The JUnit report of a run: complete and valid from its first moment to its last, however the run ends.
+
+One testsuite per cell. A test case's classname is `<profile>.<nic>.<mode>.<module>`: Jenkins takes all before the last
+dot for the package, so its package list is the list of cells; GitLab shows the classname as the suite. Names hold no
+data of the run, so histories line up.
+
+The file is one that the strictest reader takes. The Jenkins xunit plugin validates against its junit-10.xsd and
+refuses the whole file for a <properties> or a file attribute in a testcase, so what is known of a single case stands at
+the head of its <system-out>, one `[[PROPERTY|name=value]]` a line, a convention that test management tools read. GitLab
+shows the text of a <failure> and never its message attribute, so the text begins with the message.
+"""
+
+import os
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import junit_xml
+
+from harness.errors import NicproofError
+from harness.report.verdict import Outcome, TestName, Verdict
+
+NOT_RUN = "not run: the run ended before this test"
+NOT_PLANNED = "not run: the run ended before its tests were known"
+_RUN = "nicproof"  # the suite of what belongs to no cell
+
+# All but XML 1.0's Char production, and the control characters that it discourages (DEL and C1, without NEL).
+_UNPRINTABLE = re.compile("[^\t\n\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufdcf\ufdf0-\ufffd\U00010000-\U0010ffff]")
+
+
+def visible(text: str) -> str:
+    r"""Return `text` with every character that XML forbids written out: ESC as `\x1b`, a lone surrogate as `\udc80`."""
+    return _UNPRINTABLE.sub(lambda found: _escape(ord(found[0])), text.replace("\r\n", "\n"))
+
+
+def _escape(code: int) -> str:
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+@dataclass
+class _Suite:
+    """One cell's cases, and its finished text with its counts."""
+
+    properties: dict[str, str]
+    started: str
+    cases: dict[str, junit_xml.TestCase] = field(default_factory=dict)
+    text: bytes = b""
+    counts: dict[str, int] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def render(self, name: str) -> None:
+        """Bring `text` and the counts up to date: the cost is this suite's, whatever the size of the run."""
+        properties = {visible(key): visible(value) for key, value in self.properties.items()}
+        suite = junit_xml.TestSuite(
+            name, list(self.cases.values()), properties=properties, timestamp=self.started
+        ).build_xml_doc()
+        self.seconds = float(suite.get("time"))
+        self.counts = {key: int(suite.get(key)) for key in ("tests", "failures", "errors")}
+        # What junit-xml writes and the xunit plugin refuses: a count of disabled tests, a time such as 1e-05.
+        del suite.attrib["disabled"]
+        suite.set("time", f"{self.seconds:.3f}")
+        ET.indent(suite)
+        self.text = ET.tostring(suite, encoding="utf-8") + b"\n"
+
+
+class JunitReport:
+    """Writes one JUnit file as the run goes.
+
+    After each call the file on disk is whole: it is replaced, never written in place. A test that is planned and has no
+    verdict is an error in it. Not thread-safe: one process and thread (pytest's controller) owns it.
+
+    Raises:
+        NicproofError: the file cannot be written.
+    """
+
+    def __init__(self, path: Path, run_properties: Mapping[str, str]) -> None:
+        """Write the file for the first time; `run_properties` (QEMU, acceleration, ...) go into every suite."""
+        self._path = path
+        self._run_properties = dict(run_properties)
+        self._suites: dict[str, _Suite] = {}
+        self._partial = _partial(path, os.getpid())
+        self._placeholder = True  # until something is planned or fails: an empty file reads as success
+        self._add_run_case("plan", NOT_PLANNED)
+        _remove_orphans(path)
+        self._write()
+
+    def plan(self, cell_id: str, tests: Iterable[str], properties: Mapping[str, str]) -> None:
+        """Announce a cell's tests: each is an error ("not run") until its verdict comes."""
+        self._drop_placeholder()
+        suite = self._suite(cell_id)
+        suite.properties.update(properties)
+        for test in tests:
+            if test not in suite.cases:
+                case = _case(cell_id, test, 0.0)
+                case.add_error_info(NOT_RUN, NOT_RUN)
+                suite.cases[test] = case
+        self._write(cell_id)
+
+    def record(self, verdict: Verdict) -> None:
+        """Put `verdict` in the place of what stood for its test; one that was not planned is added."""
+        self._drop_placeholder()
+        self._suite(verdict.cell_id).cases[verdict.test] = _judged(verdict)
+        self._write(verdict.cell_id)
+
+    def cell_properties(self, cell_id: str, properties: Mapping[str, str]) -> None:
+        """Add what became known of a cell (guest kernel, driver version, ...), replacing what had the same name."""
+        self._drop_placeholder()
+        self._suite(cell_id).properties.update(properties)
+        self._write(cell_id)
+
+    def run_error(self, name: str, message: str) -> None:
+        """Say that the run itself failed: it could not start, or it ended before its time."""
+        self._drop_placeholder()
+        self._add_run_case(name, message)
+        self._write()
+
+    def close(self) -> None:
+        """End the report. A run that planned nothing keeps an error that says so."""
+        if self._placeholder:
+            self._add_run_case("plan", "no test was selected")
+        self._write()
+
+    def _suite(self, name: str) -> _Suite:
+        if name not in self._suites:
+            now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S")
+            self._suites[name] = _Suite(dict(self._run_properties), now)
+        return self._suites[name]
+
+    def _add_run_case(self, name: str, message: str) -> None:
+        case = junit_xml.TestCase(visible(name), classname=f"{_RUN}.run")
+        case.add_error_info(_first_line(visible(message)), visible(message))
+        suite = self._suite(_RUN)
+        suite.cases[name] = case
+        suite.render(_RUN)
+
+    def _drop_placeholder(self) -> None:
+        if self._placeholder:
+            self._placeholder = False
+            del self._suites[_RUN]
+
+    def _write(self, changed: str | None = None) -> None:
+        """Render the changed cell's suite and replace the file."""
+        if changed is not None:
+            self._suites[changed].render(visible(changed))
+        suites = self._suites.values()
+        root = ET.Element("testsuites", {"name": _RUN})
+        for key in ("tests", "failures", "errors"):
+            root.set(key, str(sum(suite.counts[key] for suite in suites)))
+        root.set("time", f"{sum(suite.seconds for suite in suites):.3f}")
+        root.text = "\n"  # an opening and a closing tag, for the suites to go between
+        opening, closing = ET.tostring(root, encoding="utf-8", xml_declaration=True).split(b"\n</")
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with self._partial.open("wb") as file:
+                file.writelines([opening, b"\n", *(suite.text for suite in suites), b"</", closing, b"\n"])
+            self._partial.replace(self._path)
+        except BaseException as error:  # also Ctrl-C: leave no half file beside the whole one
+            with suppress(OSError):
+                self._partial.unlink()
+            if isinstance(error, OSError):
+                raise NicproofError(f"{self._path}: cannot write the JUnit report: {error.strerror}") from error
+            raise
+
+
+def _partial(path: Path, pid: int | str) -> Path:
+    return path.with_name(f".{path.name}.{pid}.tmp")
+
+
+def _remove_orphans(path: Path) -> None:
+    """Remove what runs that were killed in the middle of a write left beside `path`."""
+    for orphan in path.parent.glob(_partial(path, "*").name):
+        pid = orphan.suffixes[-2].removeprefix(".")
+        if pid.isdecimal() and not Path("/proc", pid).exists():
+            orphan.unlink(missing_ok=True)
+
+
+def _case(cell_id: str, test: str, seconds: float) -> junit_xml.TestCase:
+    parts = TestName.parse(test)
+    classname = ".".join([*cell_id.split("/"), parts.module])
+    return junit_xml.TestCase(visible(parts.name), classname=visible(classname), elapsed_sec=seconds)
+
+
+def _first_line(message: str) -> str:
+    return message.strip().partition("\n")[0]
+
+
+def _judged(verdict: Verdict) -> junit_xml.TestCase:
+    case = _case(verdict.cell_id, verdict.test, verdict.seconds)
+    message = _first_line(visible(verdict.message))
+    facts = [("requirement", requirement) for requirement in verdict.requirements]
+    if verdict.known_issue:
+        facts.append(("known_issue", verdict.known_issue))
+    if verdict.artifacts:
+        facts.append(("artifacts", str(verdict.artifacts)))
+    footer = "\n".join(f"{key}: {value}" for key, value in facts)
+    blocks = [verdict.message.strip(), verdict.details.strip("\n"), footer]
+    text = visible("\n\n".join(block for block in blocks if block))
+    match verdict.outcome:
+        case Outcome.FAILED:
+            case.add_failure_info(message, text)
+        case Outcome.ERROR:
+            case.add_error_info(message, text)
+        case Outcome.SKIPPED:
+            case.add_skipped_info(message, text)
+    # One line each, whatever a value holds, so that the reader of one line has the whole value.
+    lines = [
+        f"[[PROPERTY|{key}={' '.join(value.split())}]]" for key, value in [*facts, *sorted(verdict.properties.items())]
+    ]
+    case.stdout = visible("\n".join([*lines, verdict.stdout]).strip("\n"))
+    return case
