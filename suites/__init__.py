@@ -1,0 +1,1 @@
+"""What a NIC driver must do: each test is one rule, on every cell."""
