@@ -1,0 +1,240 @@
+"""The `nicproof` command: what this host can run, which cells there are, a shell in any of them, images, the cache."""
+
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from typer.core import TyperGroup
+
+from harness import cache, rundir
+from harness.cell import Cell, Exclusion, all_cells, find_cell
+from harness.doctor import Finding, examine
+from harness.errors import NicproofError
+from harness.image import build_image
+from harness.profile import load_profile, profile_names
+from harness.qemu.accel import choose_accel
+from harness.qemu.binary import find_qemu
+from harness.report.messages import show_messages
+from harness.requirements import Coverage, Document, load_coverage
+
+
+class _Commands(TyperGroup):
+    """Commands whose errors are one line on stderr and exit status 2."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except NicproofError as error:
+            for line in str(error).splitlines():
+                print(f"nicproof: {line}", file=sys.stderr)
+            raise typer.Exit(2) from None
+
+
+app = typer.Typer(
+    cls=_Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Proves that a guest's NIC driver does what the hardware and its standards say.",
+)
+images = typer.Typer(no_args_is_help=True, help="Guest images: build one, list them.")
+app.add_typer(images, name="image")
+
+ProfileWish = Annotated[str, typer.Argument(metavar="PROFILE", help="A name, or the path of a YAML file.")]
+
+
+@app.callback()
+def _before_each() -> None:
+    show_messages()
+
+
+def _console() -> Console:
+    return Console(highlight=False)
+
+
+@app.command()
+def doctor() -> None:
+    """Say what this host can run; exit status 1 if the default job, `./run linux`, is not among it."""
+    report = examine()
+    console = _console()
+    console.print(_findings("This host", report.host))
+    console.print(_findings("Profiles", report.profiles.values()))
+    if not report.default_job_runs:
+        raise typer.Exit(1)
+
+
+def _findings(title: str, findings: Iterable[Finding]) -> Table:
+    table = Table(title=title, title_justify="left")
+    for column in ("", "ok", "seen", "cure"):
+        table.add_column(column, overflow="fold")
+    for finding in findings:
+        verdict = Text("yes", style="green") if finding.good else Text("no", style="bold red")
+        table.add_row(Text(finding.subject), verdict, Text(finding.seen), Text(finding.cure))
+    return table
+
+
+@app.command()
+def matrix(
+    profile: Annotated[
+        str | None, typer.Option(metavar="NAME|FILE", help="Only this profile: a name, or the path of a YAML file.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
+) -> None:
+    """List every profile's cells, and why the other combinations are none."""
+    wishes = (profile,) if profile else profile_names()
+    cells = [one for wish in wishes for one in all_cells(load_profile(wish))]
+    if as_json:
+        print(json.dumps([_as_json(one) for one in cells], indent=1))
+        return
+    console = _console()
+    width = max(len(one.id) for one in cells)
+    for one in cells:
+        if isinstance(one, Cell):
+            line = Text(one.id, style="bold")
+        else:
+            line = Text(f"{one.id:{width}}  excluded: {one.reason}", style="dim")
+        console.print(line, soft_wrap=True)
+
+
+def _as_json(one: Cell | Exclusion) -> dict[str, str | None]:
+    profile, nic, mode = one.id.split("/")
+    reason = one.reason if isinstance(one, Exclusion) else None
+    return {"id": one.id, "profile": profile, "nic": nic, "mode": mode, "excluded": reason}
+
+
+@app.command()
+def requirements(as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False) -> None:
+    """List the clauses that the suites check, with the tests that do; exit status 1 if one has no counterpart."""
+    coverage = load_coverage()
+    problems = coverage.problems()
+    if as_json:
+        print(json.dumps(_clauses_as_json(coverage), indent=1))
+    else:
+        console = _console()
+        for document in coverage.documents:
+            console.print(_clauses(document, coverage), "")
+        print(coverage.summary())
+    for problem in problems:
+        print(f"nicproof: {problem}", file=sys.stderr)
+    if problems:
+        raise typer.Exit(1)
+
+
+def _clauses(document: Document, coverage: Coverage) -> Table:
+    table = Table(title=f"{document.title}, {document.edition}", title_justify="left", box=None)
+    table.add_column("clause", style="bold")
+    table.add_column("what it demands, and what checks it", overflow="fold")
+    for clause in document.clauses:
+        table.add_row(Text(clause.id), Text(f"{clause.title}: {clause.says}"))
+        for test in coverage.tests_of(clause):
+            table.add_row("", Text(test, style="green"))
+        if clause.not_testable:
+            table.add_row("", Text(f"not testable here: {clause.not_testable}", style="yellow"))
+    return table
+
+
+def _clauses_as_json(coverage: Coverage) -> list[dict[str, str | list[str] | None]]:
+    return [
+        {"document": document.title, **clause.model_dump(), "tests": list(coverage.tests_of(clause))}
+        for document in coverage.documents
+        for clause in document.clauses
+    ]
+
+
+@app.command()
+def shell(
+    cell: Annotated[str, typer.Argument(metavar="CELL", help="Such as linux/e1000e/msix, or ./mine.yaml/igb/msix.")],
+    qemu: Annotated[str | None, typer.Option(metavar="PATH|debian:SUITE", help="Which QEMU.")] = None,
+    accel: Annotated[str, typer.Option(metavar="auto|kvm|tcg", help="auto: KVM if it is proved to work.")] = "auto",
+) -> None:
+    """Start a cell and open a shell in its guest; says how to open scapy on its cable.
+
+    A guest that nobody can log in to gives its serial console instead. The guest ends with the shell.
+    """
+    from harness.launcher import Launcher
+    from harness.shell import run_shell  # scapy and paramiko: only where they are needed
+
+    wanted = find_cell(cell)
+    chosen = find_qemu(qemu)
+    launcher = Launcher(chosen, choose_accel(chosen, accel))
+    raise typer.Exit(run_shell(launcher, wanted, lambda line: print(f"nicproof: {line}", file=sys.stderr, flush=True)))
+
+
+@app.command(hidden=True)
+def scapy(path: Annotated[Path, typer.Argument(metavar="SOCKET", help="As `nicproof shell` prints it.")]) -> None:
+    """Open scapy's prompt on the cable of a running `nicproof shell`."""
+    from harness.shell import run_scapy
+
+    run_scapy(path)
+
+
+@images.command("build")
+def image_build(profile: ProfileWish) -> None:
+    """Build what the profile's guest boots from, if the cache does not have it."""
+    loaded = load_profile(profile)
+    image = build_image(loaded)
+    release = f", kernel {image.kernel_release}" if image.kernel_release else ""
+    print(f"{loaded.name}: {image.key}{release}, in {(image.kernel or image.disk or Path()).parent}")
+
+
+@images.command("list")
+def image_list() -> None:
+    """List the images in the cache and the profiles that boot from them."""
+    users: dict[str, list[str]] = {}
+    releases: dict[str, str | None] = {}
+    with cache.only_cached():
+        for name in profile_names():
+            try:
+                image = build_image(load_profile(name))
+            except NicproofError:
+                continue  # not built, or cannot be: `doctor` says why
+            users.setdefault(image.key, []).append(name)
+            releases[image.key] = image.kernel_release
+    table = Table("profiles", "kernel", "size", "made", "image")
+    for entry in (*cache.entries("image"), *cache.entries("firmware")):
+        profiles = ", ".join(users.get(entry.key, ())) or "(older, or of a profile elsewhere)"
+        made = entry.made.astimezone().strftime("%Y-%m-%d %H:%M")
+        table.add_row(profiles, releases.get(entry.key) or "", _mib(entry.size), made, str(entry.path))
+    _console().print(table if table.row_count else "no image yet: `nicproof image build linux` makes one")
+
+
+def _mib(octets: int) -> str:
+    return f"{octets / (1 << 20):.0f} MiB"
+
+
+@app.command()
+def clean() -> None:
+    """Empty the cache, and remove what ended runs left; what a live run uses stays."""
+    before = rundir.directories()
+    rundir.sweep()
+    left = rundir.directories()
+    cleared = cache.clear()
+    freed = _mib(sum(entry.size for entry in cleared.removed))
+    print(f"freed {freed} in {cache.cache_root()}: {_kinds(cleared.removed)}")
+    if gone := len(before) - len(left):
+        print(f"removed {gone} run {'directory' if gone == 1 else 'directories'}")
+    if cleared.kept:
+        print(f"kept, because a run uses or makes it: {_kinds(cleared.kept)}")
+    for directory in left:
+        print(f"kept, because process {rundir.user_of(directory)} uses it: {directory}")
+
+
+def _kinds(entries: tuple[cache.CacheEntry, ...]) -> str:
+    """Return such as "2 image, 14 snapshots"."""
+    kinds = sorted({entry.kind for entry in entries})
+    return ", ".join(f"{sum(entry.kind == kind for entry in entries)} {kind}" for kind in kinds) or "nothing"
+
+
+def main() -> None:
+    """Run the command line."""
+    app(prog_name="nicproof")
+
+
+if __name__ == "__main__":
+    main()
