@@ -1,0 +1,1 @@
+"""How fast nicproof is, against what: `./run bench`. Never asserted in a test."""

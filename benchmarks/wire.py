@@ -1,0 +1,78 @@
+"""The wire: how many frames each second, each counted at both ends."""
+
+from itertools import pairwise
+
+from scapy.layers.l2 import Ether
+
+from benchmarks.setting import Setting, clock
+from harness.endpoint.base import padded
+from harness.endpoint.cable import Direction
+from harness.errors import NicproofError
+from harness.frames import LOCAL_EXPERIMENT
+from harness.guest.linux import LinuxGuest
+from harness.station import DUT, WIRE
+from harness.testbed import Testbed
+
+FRAMES = 100_000
+FLOOD_DEADLINE_S = 120.0
+
+
+def wire_to_dut(setting: Setting) -> float:
+    """Measure frames/s from the wire into the guest: until it answers to a frame sent behind them all.
+
+    Raises:
+        NicproofError: the guest did not count each one of them.
+    """
+    frame = padded(Ether(src=WIRE.mac, dst=DUT.mac, type=LOCAL_EXPERIMENT) / b"benchmark")
+    bed = setting.launcher.fork(setting.wire_cell, setting.wire_saved)
+    try:
+        bed.wire.resolve(DUT.ip)
+        before = bed.guest.counters()["rx_packets"]
+
+        def flood() -> None:
+            bed.wire.send(*[frame] * FRAMES)
+            if bed.wire.resolve(DUT.ip, deadline_s=FLOOD_DEADLINE_S) is None:
+                raise NicproofError("the guest did not answer after the flood")
+
+        seconds = clock(flood)
+        counted = bed.guest.counters()["rx_packets"] - before - 1
+        if counted != FRAMES:
+            raise NicproofError(f"{FRAMES} frames were sent to the guest, it counted {counted}")
+        return FRAMES / seconds
+    finally:
+        bed.close()
+
+
+def wire_from_dut(setting: Setting) -> float:
+    """Measure frames/s from the guest onto the wire, sent by its kernel's packet generator: by the times recorded.
+
+    Raises:
+        NicproofError: the wire did not record each one of them, in order.
+    """
+    bed = setting.launcher.fork(setting.wire_cell, setting.wire_saved)
+    try:
+        _generate(bed)
+        frames = [record for record in list(bed.cable.records) if record.direction is Direction.FROM_DUT]
+        # The generator's header, behind Ethernet, IPv4 and UDP: magic number, sequence number (net/core/pktgen.c).
+        numbered = [record for record in frames if record.frame[42:46] == b"\xbe\x9b\xe9\x55"]
+        numbers = [int.from_bytes(record.frame[46:50], "big") for record in numbered]
+        if len(numbers) != FRAMES or any(after != before + 1 for before, after in pairwise(numbers)):
+            raise NicproofError(f"the guest sent {FRAMES} frames, the wire has {len(numbers)} of them, or not in order")
+        return (FRAMES - 1) / (numbered[-1].time - numbered[0].time)
+    finally:
+        bed.close()
+
+
+def _generate(bed: Testbed) -> None:
+    assert isinstance(bed.guest, LinuxGuest), "the benchmark's cell has a Linux guest with SSH"
+    interface = bed.guest.interface
+    commands = (f"count {FRAMES}", "clone_skb 0", "pkt_size 60", "delay 0", f"dst_mac {WIRE.mac}", f"dst {WIRE.ip}")
+    ssh = bed.connect()
+    try:
+        ssh.check("modprobe pktgen")
+        ssh.check(f"echo add_device {interface} > /proc/net/pktgen/kpktgend_0")
+        for command in commands:
+            ssh.check(f"echo {command} > /proc/net/pktgen/{interface}")
+        ssh.check("echo start > /proc/net/pktgen/pgctrl", deadline_s=FLOOD_DEADLINE_S)
+    finally:
+        ssh.close()
