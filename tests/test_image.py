@@ -243,6 +243,13 @@ def test_guest_has_the_driver_and_all_it_needs(guest: Booted, driver: str) -> No
     assert guest.run(f"modprobe {driver} && echo loaded").strip() == "loaded"
 
 
+def test_what_the_start_says_comes_whole_between_the_kernels_own_lines(guest: Booted) -> None:
+    said = guest.run("dmesg")  # what is written to the console itself, a warning of the kernel can cut in two
+    assert re.search(r"^\[[ .\d]+\] nicproof: ready$", said, re.MULTILINE)
+    wait_until(lambda: "nicproof: endpoint ready" in guest.process.console.text, "the endpoint", 180)
+    assert re.search(r"^\[[ .\d]+\] nicproof: endpoint ready$", guest.run("dmesg"), re.MULTILINE)
+
+
 def test_ssh_listens_on_the_control_address_only(guest: Booted) -> None:
     listening = [line.split()[3] for line in guest.run("ss -H -tln").splitlines() if not line.startswith("LISTEN 0 0")]
     assert [address for address in listening if address.endswith(":22")] == ["10.0.2.15:22"]
