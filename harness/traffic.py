@@ -1,5 +1,6 @@
 """Frames that make a DUT work, and what a test needs to know about when it has."""
 
+import random
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from scapy.layers.l2 import Ether
 from harness.endpoint.base import padded
 from harness.endpoint.wire import Wire
 from harness.errors import NicproofError
-from harness.frames import LOCAL_EXPERIMENT
+from harness.frames import LOCAL_EXPERIMENT, SEED
 from harness.guest.base import Guest
 from harness.station import DUT, WIRE
 from harness.testbed import Observed, Testbed
@@ -43,11 +44,15 @@ def resolve_repeatedly(wire: Wire, count: int) -> int:
 def flow_to_queue(testbed: Testbed, guest: Guest, queue: int, marker: bytes) -> bytes:
     """Return a frame that the DUT receives on `queue`: its own counters say which flow lands there.
 
+    The flows come from addresses that differ in 24 bits: those that differ in a few, a key may send to one queue.
+
     Raises:
         NicproofError: no flow of 64 lands there.
     """
-    for host in range(64):
-        packet = Ether(src=WIRE.mac, dst=DUT.mac) / IP(src=f"192.0.2.{100 + host}", dst=DUT.ip) / UDP(dport=9) / marker
+    sources = random.Random(SEED)
+    for _ in range(64):
+        source = ".".join(map(str, (10, *sources.randbytes(3))))
+        packet = Ether(src=WIRE.mac, dst=DUT.mac) / IP(src=source, dst=DUT.ip) / UDP(dport=9) / marker
         before = guest.frames_by_receive_queue()
         if len(before) == 1:
             return padded(packet)
