@@ -44,15 +44,16 @@ def resolve_repeatedly(wire: Wire, count: int) -> int:
 def flow_to_queue(testbed: Testbed, guest: Guest, queue: int, marker: bytes) -> bytes:
     """Return a frame that the DUT receives on `queue`: its own counters say which flow lands there.
 
-    The flows come from addresses that differ in 24 bits: those that differ in a few, a key may send to one queue.
+    The flows' addresses differ in many bits: those that differ in a few, a key may send to one queue. They are nobody's
+    (RFC 5737), so that no stack answers.
 
     Raises:
         NicproofError: no flow of 64 lands there.
     """
-    sources = random.Random(SEED)
+    hosts = random.Random(SEED)
     for _ in range(64):
-        source = ".".join(map(str, (10, *sources.randbytes(3))))
-        packet = Ether(src=WIRE.mac, dst=DUT.mac) / IP(src=source, dst=DUT.ip) / UDP(dport=9) / marker
+        addresses = IP(src=f"198.51.100.{hosts.randrange(1, 255)}", dst=f"203.0.113.{hosts.randrange(1, 255)}")
+        packet = Ether(src=WIRE.mac, dst=DUT.mac) / addresses / UDP(dport=9) / marker
         before = guest.frames_by_receive_queue()
         if len(before) == 1:
             return padded(packet)
