@@ -73,7 +73,7 @@ def split_frames(blob: bytes) -> list[bytes]:
 class Capture:
     """Frames that an interface receives and that hold a marker, collected in the background from now on."""
 
-    def __init__(self, interface: str, contains: bytes) -> None:
+    def __init__(self, interface: str, contains: bytes, promiscuous: bool = False) -> None:
         from scapy.config import conf
 
         self._contains = contains
@@ -81,8 +81,8 @@ class Capture:
         self._enough = 1
         self._changed = threading.Condition()
         self._stop, self._stopped = os.pipe()
-        # Not promiscuous: to look must not change what the NIC accepts.
-        self._socket = conf.L2socket(iface=interface, promisc=False)
+        # To look must not change what a NIC under test accepts; one at the far end of the cable has to accept all.
+        self._socket = conf.L2socket(iface=interface, promisc=promiscuous)
         self._batch = 1
         if hasattr(socket, "AF_PACKET"):
             self._batch = BATCH
@@ -119,6 +119,14 @@ class Capture:
             self._enough = count
             self._changed.wait_for(lambda: len(self.frames) >= count, deadline_s)
             return list(self.frames)
+
+    def take(self, deadline_s: float) -> list[bytes]:
+        """Return the frames since the last time as soon as there are any, or none at the deadline."""
+        with self._changed:
+            self._enough = 1
+            self._changed.wait_for(lambda: self.frames, deadline_s)
+            taken, self.frames = self.frames, []
+            return taken
 
     def close(self) -> None:
         """Stop collecting."""
@@ -190,15 +198,20 @@ class Worker:
                 transmit(frame)
         return {"sent": repeat * len(frames)}, b""
 
-    def do_capture(self, blob: bytes, interface: str) -> tuple[dict[str, Any], bytes]:
+    def do_capture(self, blob: bytes, interface: str, promiscuous: bool = False) -> tuple[dict[str, Any], bytes]:
         """Begin a capture of the frames that hold the blob; from the answer on none is missed."""
         number = len(self._captures)
-        self._captures[number] = Capture(interface, blob)
+        self._captures[number] = Capture(interface, blob, promiscuous)
         return {"capture": number}, b""
 
     def do_collect(self, blob: bytes, capture: int, count: int, deadline_s: float) -> tuple[dict[str, Any], bytes]:
         """Return what was captured, once there are `count` frames or at the deadline."""
         frames = self._captures[capture].wait(count, deadline_s)
+        return {"frames": len(frames)}, join_frames(frames)
+
+    def do_take(self, blob: bytes, capture: int, deadline_s: float) -> tuple[dict[str, Any], bytes]:
+        """Return what was captured since the last time, as soon as there is anything or at the deadline."""
+        frames = self._captures[capture].take(deadline_s)
         return {"frames": len(frames)}, join_frames(frames)
 
     def do_end_capture(self, blob: bytes, capture: int) -> tuple[dict[str, Any], bytes]:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from harness.endpoint.far import FarStation
 from harness.endpoint.remote import RemoteEndpoint
 from harness.guest.filters import FilterOperations
 from harness.guest.offloads import OffloadOperations
@@ -148,6 +149,14 @@ class Guest(FilterOperations, OffloadOperations):
 
     def endpoint(self) -> RemoteEndpoint:
         """Return the endpoint on the DUT itself."""
+        self._unsupported("raw frames from the guest")
+
+    def forget_addresses(self) -> None:
+        """Have the guest's stack speak no more IPv4 on the DUT."""
+        self._unsupported("changing addresses")
+
+    def stand_at_cable(self) -> FarStation:
+        """Make the DUT's interface the far end of another DUT's cable."""
         self._unsupported("raw frames from the guest")
 
     def ping(self, address: str, octets: int) -> bool:

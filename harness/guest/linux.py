@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Literal
 
 from harness.endpoint.bootstrap import start_worker
+from harness.endpoint.far import FarStation, far_station
 from harness.endpoint.remote import WORKER_ADDRESS, RemoteEndpoint, WorkerConnection
 from harness.errors import NicproofError, Unsupported
 from harness.guest.base import Driver, Guest, Identity, InterruptClaim, Link, Vector
@@ -237,16 +238,27 @@ class LinuxGuest(LinuxFilters, LinuxOffloads, Guest):
         at = f"/sys/class/net/{self.interface}/queues"
         self._ssh.check(f"n=1; for q in {at}/tx-*; do printf %x $n > $q/xps_cpus; n=$((n * 2)); done")
 
-    @cached_property
-    def _worker(self) -> WorkerConnection:
+    def _connect_worker(self) -> WorkerConnection:
         try:
             return WorkerConnection(self._ssh.connect_to(*WORKER_ADDRESS))
         except SshError:  # none was there before the snapshot, or this server forwards no connections
             return start_worker(self._ssh)
 
+    @cached_property
+    def _worker(self) -> WorkerConnection:
+        return self._connect_worker()
+
     def endpoint(self) -> RemoteEndpoint:
         """Return the endpoint on the DUT: the worker that was imported before the snapshot, or one started now."""
         return RemoteEndpoint(self._worker, self.interface)
+
+    def forget_addresses(self) -> None:
+        """Flush the interface's IPv4 addresses."""
+        self._ssh.check(f"ip -4 address flush dev {self.interface}")
+
+    def stand_at_cable(self) -> FarStation:
+        """Take the interface for the harness's own."""
+        return far_station(self._ssh, self.interface, self._connect_worker)
 
     def ping(self, address: str, octets: int) -> bool:
         """Ping once through the DUT."""

@@ -3,7 +3,7 @@
 import shlex
 from functools import cached_property
 
-from harness.errors import NicproofError
+from harness.errors import NicproofError, Unsupported
 from harness.guest.operations import Operations
 from harness.guest.ssh import Ssh
 
@@ -16,14 +16,26 @@ class LinuxSystem(Operations):
 
     lacks = "this Linux guest has no such operation"
 
-    def __init__(self, ssh: Ssh, pci_address: str) -> None:
-        """Speak with a guest whose DUT sits at `pci_address`, such as "01:00.0"."""
+    def __init__(self, ssh: Ssh, pci_address: str | None, interface: str | None = None) -> None:
+        """Speak with a guest whose DUT sits at `pci_address`, such as "01:00.0", or is just an interface."""
         self._ssh = ssh
-        self._device = f"/sys/bus/pci/devices/0000:{pci_address}"
-        self._address = pci_address
+        self._pci_address = pci_address
+        self._named = interface
+
+    @property
+    def _address(self) -> str:
+        if self._pci_address is None:
+            raise Unsupported(f"what belongs to a PCI function: the interface {self._named} is none")
+        return self._pci_address
+
+    @property
+    def _device(self) -> str:
+        return f"/sys/bus/pci/devices/0000:{self._address}"
 
     @cached_property
     def _interfaces(self) -> tuple[str, ...]:
+        if self._pci_address is None and self._named is not None:
+            return (self._named,)
         listed = self._ssh.run(f"cd {self._device} && ls net virtio*/net 2>/dev/null").stdout
         return tuple(word for word in listed.split() if not word.endswith(":"))
 
