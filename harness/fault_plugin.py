@@ -18,6 +18,7 @@ from harness.fault import FaultyCell, FaultyLauncher, load_faults
 from harness.plugin import BENCH, Bench
 from harness.profile import load_profile
 from harness.report.examiner import VERDICT, test_name
+from harness.supply import ForkSupply
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[PLAN] = plan
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(Messenger(plan.results))
-    launcher = config.stash[BENCH].launcher
+    supply = config.stash[BENCH].supply
+    assert isinstance(supply, ForkSupply)
+    launcher = supply.launcher
     try:
         profile = load_profile(config.getoption("profile"))
         wanted = {name for name, _ in plan.meetings}
@@ -75,7 +78,7 @@ def pytest_configure(config: pytest.Config) -> None:
         cells = tuple(fault.cell_of(profile) for fault in faults)
     except NicproofError as error:
         raise pytest.UsageError(str(error)) from None
-    config.stash[BENCH] = Bench(cells, FaultyLauncher(launcher.qemu, launcher.accel))
+    config.stash[BENCH] = Bench(cells, ForkSupply(FaultyLauncher(launcher.qemu, launcher.accel)))
 
 
 def _case(item: pytest.Item, cell: FaultyCell) -> str:

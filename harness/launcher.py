@@ -132,6 +132,7 @@ class Launcher:
             SnapshotError: the snapshot cannot be loaded.
         """
         testbed = self._start(cell, saved.image, impairment, memory=saved.memory, disk=saved.disk, incoming=True)
+        testbed.boot_console = saved.console.read_text(errors="replace")
         try:
             snapshot.load(testbed.vm, saved.state)
             if cell.nic.virtual_function:

@@ -8,9 +8,11 @@ import pytest
 
 from harness import rundir
 from harness.cell import Cell, select_cells
+from harness.endpoint.place import parse_place
 from harness.endpoint.wire import Wire
 from harness.errors import InputError, NicproofError
 from harness.guest.base import Guest
+from harness.lab import LabSupply
 from harness.launcher import Launcher
 from harness.profile import Profile, load_profile, with_own
 from harness.qemu.accel import choose_accel
@@ -18,6 +20,7 @@ from harness.qemu.binary import find_qemu
 from harness.report.examiner import Examiner
 from harness.report.messages import show_messages
 from harness.report.recorder import Recorder
+from harness.supply import ForkSupply, Supply, TwoGuestSupply
 from harness.testbed import Testbed
 
 
@@ -37,6 +40,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="NAME=FILE.ko",
         help="a module of your own in the place of the guest kernel's (repeatable)",
     )
+    group.addoption(
+        "--endpoint",
+        default="wire",
+        metavar="wire|guest|ssh://...",
+        help="who is at the far end of the cable: the harness (default), a second guest, or "
+        "ssh://USER@HOST?interface=NAME, an interface of another host (with --dut)",
+    )
+    group.addoption("--dut", metavar="ssh://...", help="a DUT that is no guest of nicproof's, as with --endpoint")
     group.addoption("--accel", choices=("auto", "kvm", "tcg"), default="auto", help="auto: KVM if it is proved to work")
     group.addoption(
         "--isolation",
@@ -53,7 +64,7 @@ class Bench:
     """What all cells of this process share."""
 
     cells: tuple[Cell, ...]
-    launcher: Launcher
+    supply: Supply
 
 
 NOWHERE = object()
@@ -78,11 +89,9 @@ def pytest_configure(config: pytest.Config) -> None:
     try:
         profile = _profile(config, wish)
         cells = select_cells(profile, config.getoption("nic"), config.getoption("irq"))
-        qemu = find_qemu(config.getoption("qemu"))
-        accel = choose_accel(qemu, config.getoption("accel"))
-        bench = Bench(cells, Launcher(qemu, accel, outlive_harness=config.getoption("keep")))
+        bench = Bench(cells, _supply(config, cells))
         if recorder is not None:
-            recorder.begin(bench.cells, qemu, accel)
+            recorder.begin(bench.cells, bench.supply)
             config.pluginmanager.register(recorder, "nicproof-recorder")
     except NicproofError as error:
         if recorder is not None:
@@ -90,7 +99,7 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(str(error)) from None
     show_messages()  # a worker's from now on: up to here, the controller has said the same
     config.stash[BENCH] = bench
-    examiner = Examiner(config, qemu)
+    examiner = Examiner(config, bench.supply.qemu_version)
     config.stash[EXAMINER] = examiner
     config.pluginmanager.register(examiner, "nicproof-examiner")
 
@@ -111,6 +120,30 @@ def _profile(config: pytest.Config, wish: str) -> Profile:
         Path(given).absolute() if (given := config.getoption(name)) else None for name in ("kernel", "modules")
     )
     return with_own(load_profile(wish), kernel, modules, drivers)
+
+
+def _supply(config: pytest.Config, cells: tuple[Cell, ...]) -> Supply:
+    """Return where testbeds come from.
+
+    Raises:
+        InputError: an option is wrong, or two do not go together.
+        NicproofError: QEMU cannot be had.
+    """
+    endpoint, dut = config.getoption("endpoint"), config.getoption("dut")
+    is_far = endpoint not in ("wire", "guest")
+    if is_far and not endpoint.startswith("ssh:"):
+        raise InputError(f"--endpoint {endpoint}: is none; allowed: wire, guest, ssh://USER@HOST?interface=NAME")
+    if is_far != bool(dut):
+        given, other = ("endpoint ssh://...", "dut") if is_far else ("dut", "endpoint")
+        raise InputError(f"--{given}: is one end of a real cable; add --{other} ssh://USER@HOST?interface=NAME")
+    if dut:
+        if config.getoption("keep"):
+            raise InputError("--keep: goes on with a guest of nicproof's, but --dut is none")
+        return LabSupply(cells, parse_place("--dut", dut), parse_place("--endpoint", endpoint))
+    qemu = find_qemu(config.getoption("qemu"))
+    accel = choose_accel(qemu, config.getoption("accel"))
+    launcher = Launcher(qemu, accel, outlive_harness=config.getoption("keep"))
+    return TwoGuestSupply(launcher) if endpoint == "guest" else ForkSupply(launcher)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -149,20 +182,14 @@ def _cell_of(item: pytest.Item) -> object:
     return callspec.params.get("cell") if callspec else None
 
 
-@pytest.fixture(scope="session")
-def launcher(pytestconfig: pytest.Config) -> Launcher:
-    """What boots and forks guests on this host."""
-    return pytestconfig.stash[BENCH].launcher
-
-
 @pytest.fixture
-def testbed(cell: Cell, launcher: Launcher, pytestconfig: pytest.Config) -> Iterator[Testbed]:
+def testbed(cell: Cell, pytestconfig: pytest.Config) -> Iterator[Testbed]:
     """A running guest of the cell, its DUT and both ends of its cable: this test's own, unless --isolation cell."""
     examiner = pytestconfig.stash[EXAMINER]
     shared = pytestconfig.getoption("isolation") == "cell"
     bed = examiner.shared.pop(cell.id, None) if shared else None
     if bed is None:
-        bed = examiner.fork(launcher, cell)
+        bed = examiner.supply(pytestconfig.stash[BENCH].supply, cell)
     try:
         examiner.attend(bed)
         yield bed

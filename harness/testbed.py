@@ -6,13 +6,14 @@ A testbed holds both ends of the DUT's cable: the guest that drives the DUT, and
 import re
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from harness import rundir
 from harness.cell import Cell
 from harness.endpoint.cable import Cable, Impairment
+from harness.endpoint.far import FarStation
 from harness.endpoint.neighbour import Neighbour
 from harness.endpoint.wire import Wire
 from harness.errors import NicproofError
@@ -38,6 +39,12 @@ _CRASH = re.compile(
 """What a Linux kernel (lib/bug.c, kernel/panic.c), or the guest's own start, says when something broke."""
 
 
+def first_crash(log: str) -> str | None:
+    """Return the first line of a console or a kernel's log that says that something broke."""
+    found = _CRASH.search(log)
+    return found[0].strip() if found else None
+
+
 class BootFailure(NicproofError):
     """A guest did not become ready."""
 
@@ -61,23 +68,46 @@ class Testbed:
 
     Attributes:
         cell: what it is expected to be.
-        vm: the QEMU process.
-        cable: the DUT's cable.
-        wire: the endpoint on it.
+        cable: the DUT's cable, with a record of every frame.
+        wire: the endpoint at its far end: the harness, or a station on another host.
         trace: what QEMU's interrupt controllers and devices do.
         image: what the guest booted from.
+        boot_console: what the guest said before it was saved.
     """
 
     __test__ = False  # not a class of tests, whatever its name
 
     def __init__(self, cell: Cell, vm: QemuProcess, image: BootImage, impairment: Impairment | None = None) -> None:
         self.cell = cell
-        self.vm = vm
+        self._vm = vm
         self.image = image
+        self._endings = ExitStack()
         self.cable = Cable(vm.cable, impairment)
-        self.wire = Wire(self.cable)
-        self.neighbour = Neighbour(self.wire)
+        self._stand_at(self.cable)
         self.trace = Trace(vm)
+        self.boot_console = ""
+
+    @property
+    def vm(self) -> QemuProcess:
+        """The QEMU process."""
+        return self._vm
+
+    def _stand_at(self, cable: Cable) -> None:
+        """Have the wire endpoint and the DUT's neighbour speak through `cable`."""
+        self.wire = Wire(cable)
+        self.neighbour = Neighbour(self.wire)
+        self._endings.callback(self.neighbour.close)
+
+    def move_wire(self, station: FarStation) -> None:
+        """Have a station on another host be the far end from now on; the testbed ends it when it is closed itself."""
+        far = Cable(station.socket)
+        self._endings.callback(station.close)
+        self._endings.callback(far.close)
+        self._stand_at(far)
+
+    def at_end(self, close: Callable[[], object]) -> None:
+        """Have something closed together with the testbed."""
+        self._endings.callback(close)
 
     @cached_property
     def pci(self) -> PciView:
@@ -157,6 +187,28 @@ class Testbed:
             ("127.0.0.1", self.ssh_port()), user=self.image.user, key=self.image.ssh_key, host_key=self.image.host_key
         )
 
+    def kernel(self) -> str | None:
+        """Return the release of the guest's kernel, as its image or the guest itself says."""
+        return self.guest.release() if self.guest.claims else self.image.kernel_release
+
+    def place(self) -> str:
+        """Say what the DUT is a part of: the machine's type."""
+        return self.cell.machine
+
+    def death(self) -> str | None:
+        """Say how QEMU ended, if it did though nobody asked it to."""
+        return self.vm.death()
+
+    @property
+    def device_crashed(self) -> bool:
+        """Whether QEMU ended by a fault of its own."""
+        return self.vm.crashed
+
+    def papers(self) -> dict[str, str]:
+        """Return what explains a failure and needs no answer of the guest: text by file name."""
+        console = self.boot_console + self.vm.console.text
+        return {"console.log": console, "qemu-command-line.txt": self.vm.command_line() + "\n"}
+
     def crash(self) -> str | None:
         """Return the first line in which the guest said that it broke, or None."""
         said = self.vm.console.text
@@ -164,8 +216,7 @@ class Testbed:
         if found is not None and found.end() == len(said):
             with suppress(ConsoleTimeout):  # it is still saying why
                 self.vm.console.wait_for("\n", 1.0, found.start())
-            found = _CRASH.search(self.vm.console.text)
-        return found[0].strip() if found else None
+        return first_crash(self.vm.console.text)
 
     @property
     def panicked(self) -> bool:
@@ -176,7 +227,7 @@ class Testbed:
         """End the guest and everything that belongs to it."""
         if "guest" in self.__dict__:
             self.guest.close()
-        self.neighbour.close()
+        self._endings.close()
         self.cable.close()
         self.vm.kill()
         rundir.remove(self.vm.directory)
@@ -243,7 +294,7 @@ class Testbed:
         if "icmpv6" not in self.cell.profile.lacks:
             answers.append(self._neighbour_answers)
         for answer in answers:
-            while not answer() and time.monotonic() < end and self.vm.death() is None:
+            while not answer() and time.monotonic() < end and self.death() is None:
                 pass  # each round waits for an answer itself
 
     def _neighbour_answers(self) -> bool:

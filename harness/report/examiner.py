@@ -5,23 +5,24 @@ Runs in the process that runs the tests. The verdict travels to the controller i
 
 import datetime
 from collections.abc import Generator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from _pytest.reports import TestReport
+from packaging.version import Version
 
 from harness import rundir
 from harness.cell import Cell
 from harness.errors import NicproofError, Unsupported
 from harness.guest.base import Guest
 from harness.guest.ssh import CommandFailed
-from harness.launcher import Launcher, Saved
-from harness.qemu.binary import Qemu
 from harness.qemu.process import QemuDied
 from harness.report.artifacts import Artifacts
 from harness.report.known_issues import load_ledger
 from harness.report.progress import report_phase
 from harness.report.verdict import Outcome, Verdict
+from harness.supply import Supply
 from harness.testbed import BootFailure, Testbed
 
 VERDICT = "nicproof_verdict"
@@ -49,11 +50,10 @@ class Examiner:
         facts: what became known of a cell and is not yet reported.
     """
 
-    def __init__(self, config: pytest.Config, qemu: Qemu) -> None:
+    def __init__(self, config: pytest.Config, qemu_version: Version | None) -> None:
         self._config = config
-        self._qemu = qemu
+        self._qemu_version = qemu_version
         self._ledger = load_ledger()
-        self._saved: dict[str, Saved] = {}
         self._unusable: dict[str, str] = {}
         self._failed_to_boot: set[str] = set()
         self._last_words: dict[str, str] = {}
@@ -65,8 +65,8 @@ class Examiner:
         self.shared: dict[str, Testbed] = {}
         self.facts: dict[str, dict[str, str]] = {}
 
-    def fork(self, launcher: Launcher, cell: Cell) -> Testbed:
-        """Return a pristine guest of the cell.
+    def supply(self, source: Supply, cell: Cell) -> Testbed:
+        """Return a pristine testbed of the cell.
 
         Raises:
             NicproofError: the cell cannot be had; said at once for each further test, not after another long wait. Only
@@ -76,18 +76,17 @@ class Examiner:
             self.shared.pop(other).close()
         if cell.id in self._unusable:
             raise NicproofError(self._unusable[cell.id])
-        if cell.id not in self._saved:
-            try:
-                self._saved[cell.id] = launcher.saved(cell)
-            except NicproofError as error:
-                if isinstance(error, BootFailure):
-                    self._last_words[cell.id] = error.console
-                if not isinstance(error, QemuDied | BootFailure) or cell.id in self._failed_to_boot:
-                    self._unusable[cell.id] = str(error)
-                self._failed_to_boot.add(cell.id)
-                raise
+        try:
+            source.prepare(cell)
+        except NicproofError as error:
+            if isinstance(error, BootFailure):
+                self._last_words[cell.id] = error.console
+            if not isinstance(error, QemuDied | BootFailure) or cell.id in self._failed_to_boot:
+                self._unusable[cell.id] = str(error)
+            self._failed_to_boot.add(cell.id)
+            raise
         report_phase(cell.id, "fork")
-        bed = launcher.fork(cell, self._saved[cell.id])
+        bed = source.testbed(cell)
         report_phase(cell.id, "tests")
         return bed
 
@@ -97,12 +96,13 @@ class Examiner:
         self._ended_well = True
         if bed.cell.id in self._before:
             return
-        facts = {"machine": bed.cell.machine, "kernel": bed.image.kernel_release or "unknown", "driver": "unknown"}
+        facts = {"machine": bed.place(), "kernel": "unknown", "driver": "unknown"}
         try:
+            facts["kernel"] = bed.kernel() or "unknown"
             if bed.guest.claims:
-                driver = bed.guest.driver()
-                facts |= {"kernel": bed.guest.release(), "driver": driver.name, "driver version": driver.version}
                 self._kernel[bed.cell.id] = facts["kernel"]
+                driver = bed.guest.driver()
+                facts |= {"driver": driver.name, "driver version": driver.version}
         except NicproofError as error:
             facts["driver"] = f"unknown: {error}"
         self.facts.setdefault(bed.cell.id, {}).update(facts)
@@ -110,7 +110,7 @@ class Examiner:
 
     def release(self, bed: Testbed, *, reuse: bool) -> None:
         """End a test on `bed`: keep its guest for the user, pass it on to the next test, or end it."""
-        if not self._ended_well and self._config.getoption("keep") and bed.vm.death() is None:
+        if not self._ended_well and self._config.getoption("keep") and bed.death() is None:
             rundir.keep(bed.vm.directory)
             self._kept = f"{bed.cell.id}: the guest is kept. {how_to_get_in(bed)}"
         elif reuse and self._ended_well and not _broken(bed):
@@ -165,7 +165,7 @@ class Examiner:
                 crashed=crashed,
             ),
             cell.profile.os,
-            self._qemu.version,
+            self._qemu_version,
             self._kernel.get(cell.id),
             datetime.date.today(),
         )
@@ -179,8 +179,8 @@ class Examiner:
         bed = self._bed
         if bed is not None and (crash := bed.crash()) is not None:
             return Outcome.FAILED, f"the guest broke: {crash}", True
-        if bed is not None and (death := bed.vm.death()) is not None:
-            return (Outcome.FAILED if bed.vm.crashed else Outcome.ERROR), death, bed.vm.crashed
+        if bed is not None and (death := bed.death()) is not None:
+            return (Outcome.FAILED if bed.device_crashed else Outcome.ERROR), death, bed.device_crashed
         error = call.excinfo.value if call.excinfo is not None else None
         if error is None:
             return Outcome.PASSED, "", False
@@ -229,10 +229,8 @@ class Examiner:
             if (console := self._last_words.get(cell.id)) is not None:
                 artifacts.write("console.log", console)
             return
-        saved = self._saved.get(cell.id)
-        booted = saved.console.read_text(errors="replace") if saved else ""
-        artifacts.write("console.log", booted + bed.vm.console.text)
-        artifacts.write("qemu-command-line.txt", bed.vm.command_line() + "\n")
+        for name, text in bed.papers().items():
+            artifacts.write(name, text)
         bed.cable.save(artifacts.path / "cable.pcapng")
         for name, text in self._before.get(cell.id, {}).items():
             artifacts.write(f"{name}-before.txt", text)
@@ -250,14 +248,15 @@ class Examiner:
 
 def _broken(bed: Testbed) -> bool:
     """Whether the guest or its QEMU broke."""
-    return bed.crash() is not None or bed.vm.death() is not None
+    return bed.crash() is not None or bed.death() is not None
 
 
 def _state(bed: Testbed) -> dict[str, str]:
     """Return what counters and interrupts say now, as text by name."""
     state: dict[str, str] = {}
     try:
-        state["device"] = f"{bed.function()}\n{bed.line()}\n"
+        with suppress(Unsupported):
+            state["device"] = f"{bed.function()}\n{bed.line()}\n"
         if bed.panicked:
             return state
         guest: Guest = bed.guest
@@ -274,7 +273,7 @@ def _state(bed: Testbed) -> dict[str, str]:
 
 def reproduce(config: pytest.Config, node_id: str, cell: Cell) -> list[str]:
     """Return the command that runs just one test again, on the same QEMU."""
-    names = ("profile", "qemu", "accel", "kernel", "modules")
+    names = ("profile", "qemu", "accel", "kernel", "modules", "endpoint", "dut")
     chosen = [f"--{name}={value}" for name in names if (value := config.getoption(name))]
     chosen += [f"--driver={given}" for given in config.getoption("driver")]
     return ["./run", "pytest", node_id, *chosen, f"--nic={cell.nic.name}", f"--irq={cell.mode}", "-n", "0"]

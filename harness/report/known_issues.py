@@ -115,7 +115,7 @@ class Ledger:
         nic: str,
         mode: str,
         test: str,
-        qemu_version: Version,
+        qemu_version: Version | None,
         kernel_release: str | None,
         today: date,
     ) -> KnownIssue | None:
@@ -127,7 +127,7 @@ class Ledger:
             nic: The cell's NIC model.
             mode: The cell's interrupt mode.
             test: pytest's id without the cell.
-            qemu_version: Of the QEMU that ran it.
+            qemu_version: Of the QEMU that ran it; None, which is in no range, if the DUT is no virtual machine.
             kernel_release: What `uname -r` says in the guest; None if nobody could ask.
             today: The day of the run.
         """
@@ -143,14 +143,17 @@ class Ledger:
                 and _matches(nic, scope.nic)
                 and _matches(mode, scope.mode)
                 and any(_matches(name, scope.test) for name in names)
-                and (scope.qemu is None or scope.qemu.contains(qemu_version, prereleases=True))
+                and (
+                    scope.qemu is None
+                    or (qemu_version is not None and scope.qemu.contains(qemu_version, prereleases=True))
+                )
                 and (scope.kernel is None or (kernel is not None and scope.kernel.contains(kernel, prereleases=True)))
             ):
                 return entry
         return None
 
     def judge(
-        self, verdict: Verdict, os: GuestOS, qemu_version: Version, kernel_release: str | None, today: date
+        self, verdict: Verdict, os: GuestOS, qemu_version: Version | None, kernel_release: str | None, today: date
     ) -> Verdict:
         """Return the verdict in the light of the ledger.
 

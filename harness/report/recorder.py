@@ -14,13 +14,12 @@ from xdist.scheduler import LoadScopeScheduling
 
 from harness.cell import Cell
 from harness.errors import InputError
-from harness.qemu.accel import Accel
-from harness.qemu.binary import Qemu
 from harness.report.examiner import FACTS, KEPT, VERDICT, test_name
 from harness.report.junit import JunitReport
 from harness.report.known_issues import load_ledger
 from harness.report.progress import ProgressDisplay
 from harness.report.verdict import Outcome, Verdict
+from harness.supply import Supply
 
 
 class _CellScheduling(LoadScopeScheduling):  # type: ignore[misc] # xdist is not typed
@@ -82,18 +81,20 @@ class Recorder:
         self._junit = JunitReport(self._file, properties)
         return self._junit
 
-    def begin(self, cells: tuple[Cell, ...], qemu: Qemu, accel: Accel) -> None:
+    def begin(self, cells: tuple[Cell, ...], supply: Supply) -> None:
         """Open the report."""
         self._cells = cells
+        facts = supply.describe()
+        what = f"{len(cells)} cells of {cells[0].profile.name}"
         self._header = [
-            f"nicproof: {len(cells)} cells of {cells[0].profile.name}; QEMU {qemu.version} ({qemu.origin})",
-            f"nicproof: {accel.reason}",
+            f"nicproof: {what}; " + ", ".join(f"{name}: {value}" for name, value in facts.items()),
+            *(f"nicproof: {remark}" for remark in supply.remarks()),
         ]
         self._header += [
             f"nicproof: known issue {entry.id} has expired and counts no more"
             for entry in load_ledger().expired(datetime.date.today())
         ]
-        self._open({"QEMU": str(qemu.version), "QEMU origin": qemu.origin, "acceleration": accel.name})
+        self._open(facts)
         self._display.start()
 
     def cannot_start(self, message: str) -> None:

@@ -1,0 +1,118 @@
+"""Supplies a pristine testbed for each test: a fork of the cell's snapshot, or a DUT in a lab set up anew."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from packaging.version import Version
+
+from harness.cell import Cell, find_cell
+from harness.launcher import Launcher, Saved
+from harness.testbed import Testbed
+
+ENDPOINT_CELL = "linux/virtio-net-modern/msix"
+"""Whose guest is the far end with --endpoint guest: virtio takes frames of every length, and is not the model that is
+tested for what a MAC must drop."""
+
+
+class Supply(ABC):
+    """Where testbeds come from."""
+
+    @property
+    @abstractmethod
+    def qemu_version(self) -> Version | None:
+        """Of the QEMU that emulates the DUT, if one does."""
+
+    @abstractmethod
+    def describe(self) -> dict[str, str]:
+        """Return the facts about it that go into every report."""
+
+    @abstractmethod
+    def remarks(self) -> list[str]:
+        """Return what a person should know before it begins, a line each."""
+
+    @abstractmethod
+    def prepare(self, cell: Cell) -> None:
+        """Do what is done once for all testbeds of a cell.
+
+        Raises:
+            NicproofError: no testbed of this cell can be had.
+        """
+
+    @abstractmethod
+    def testbed(self, cell: Cell) -> Testbed:
+        """Return a pristine testbed of a cell that is prepared.
+
+        Raises:
+            NicproofError: it cannot be had this time.
+        """
+
+
+@dataclass
+class ForkSupply(Supply):
+    """Forks of each cell's snapshot; the harness itself is the far end of the cable."""
+
+    launcher: Launcher
+    endpoint: ClassVar[str] = "wire"
+    _saved: dict[str, Saved] = field(default_factory=dict)
+
+    @property
+    def qemu_version(self) -> Version:
+        """The launcher's."""
+        return self.launcher.qemu.version
+
+    def describe(self) -> dict[str, str]:
+        """Return which QEMU, how it runs, and who is at the far end."""
+        qemu = self.launcher.qemu
+        facts = {"QEMU": str(qemu.version), "QEMU origin": qemu.origin, "acceleration": self.launcher.accel.name}
+        return {**facts, "endpoint": self.endpoint}
+
+    def remarks(self) -> list[str]:
+        """Return how QEMU runs, and why."""
+        return [self.launcher.accel.reason]
+
+    def prepare(self, cell: Cell) -> None:
+        """Find or make the snapshot."""
+        if cell.id not in self._saved:
+            self._saved[cell.id] = self.launcher.saved(cell)
+
+    def testbed(self, cell: Cell) -> Testbed:
+        """Return a fork."""
+        return self.launcher.fork(cell, self._saved[cell.id])
+
+
+@dataclass
+class TwoGuestSupply(ForkSupply):
+    """Forks of each cell's snapshot, each with a guest of its own at the far end of the cable.
+
+    The harness carries the frames between the two and records them on the DUT's cable.
+    """
+
+    endpoint: ClassVar[str] = f"guest {ENDPOINT_CELL}"
+
+    @property
+    def _far_cell(self) -> Cell:
+        return find_cell(ENDPOINT_CELL)
+
+    def prepare(self, cell: Cell) -> None:
+        """Find or make both snapshots."""
+        super().prepare(self._far_cell)
+        super().prepare(cell)
+
+    def testbed(self, cell: Cell) -> Testbed:
+        """Return a fork with another at the far end."""
+        testbed = super().testbed(cell)
+        try:
+            far = super().testbed(self._far_cell)
+            testbed.at_end(far.close)
+            for bed in (testbed, far):
+                bed.neighbour.close()  # the far guest's end of the cable has the neighbour now
+            far.guest.forget_addresses()
+            station = far.guest.stand_at_cable()
+            far.cable.watch(lambda record: testbed.cable.send(record.frame))
+            testbed.cable.watch(lambda record: far.cable.send(record.frame))
+            testbed.move_wire(station)
+        except BaseException:
+            testbed.close()
+            raise
+        return testbed
