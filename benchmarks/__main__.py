@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import boots, job, virtme, wire
+from benchmarks import boots, endpoints, job, virtme, wire
 from benchmarks.setting import CELL, WIRE_CELL, Setting, here
 from benchmarks.table import Bound, Row, lines, ratios
 from harness import rundir
@@ -42,6 +42,21 @@ BENCHMARKS = (
     ),
     Benchmark(
         Row("wire-from-dut", "frames/s", "guest to wire, none lost", Bound(50_000, at_least=True)), wire.wire_from_dut
+    ),
+    Benchmark(
+        Row("guest-to-dut", "frames/s", "second guest to DUT, none lost", Bound(4_000, at_least=True)),
+        endpoints.guest_to_dut,
+    ),
+    Benchmark(
+        Row("guest-from-dut", "frames/s", "DUT to second guest, none lost", Bound(4_000, at_least=True)),
+        endpoints.guest_from_dut,
+    ),
+    Benchmark(
+        Row("host-to-dut", "frames/s", "lab host to DUT, none lost", Bound(4_000, at_least=True)), endpoints.host_to_dut
+    ),
+    Benchmark(
+        Row("host-from-dut", "frames/s", "DUT to lab host, none lost", Bound(4_000, at_least=True)),
+        endpoints.host_from_dut,
     ),
     Benchmark(Row("memory-fork", "MB", "QEMU of a fork after a test's work", Bound(400)), boots.memory_of_fork),
     Benchmark(Row("memory-boot", "MB", "QEMU of a booted guest before it is saved", Bound(400)), boots.memory_of_boot),

@@ -23,24 +23,33 @@ def wire_to_dut(setting: Setting) -> float:
     Raises:
         NicproofError: the guest did not count each one of them.
     """
-    frame = padded(Ether(src=WIRE.mac, dst=DUT.mac, type=LOCAL_EXPERIMENT) / b"benchmark")
     bed = setting.launcher.fork(setting.wire_cell, setting.wire_saved)
     try:
-        bed.wire.resolve(DUT.ip)
-        before = bed.guest.counters()["rx_packets"]
-
-        def flood() -> None:
-            bed.wire.send(*[frame] * FRAMES)
-            if bed.wire.resolve(DUT.ip, deadline_s=FLOOD_DEADLINE_S) is None:
-                raise NicproofError("the guest did not answer after the flood")
-
-        seconds = clock(flood)
-        counted = bed.guest.counters()["rx_packets"] - before - 1
-        if counted != FRAMES:
-            raise NicproofError(f"{FRAMES} frames were sent to the guest, it counted {counted}")
-        return FRAMES / seconds
+        return flood(bed, FRAMES)
     finally:
         bed.close()
+
+
+def flood(bed: Testbed, count: int) -> float:
+    """Return the frames/s at which `count` frames cross to the DUT.
+
+    Raises:
+        NicproofError: the DUT did not count each one of them.
+    """
+    frame = padded(Ether(src=WIRE.mac, dst=DUT.mac, type=LOCAL_EXPERIMENT) / b"benchmark")
+    bed.wire.resolve(DUT.ip)
+    before = bed.guest.counters()["rx_packets"]
+
+    def send() -> None:
+        bed.wire.send(*[frame] * count)
+        if bed.wire.resolve(DUT.ip, deadline_s=FLOOD_DEADLINE_S) is None:
+            raise NicproofError("the DUT did not answer after the flood")
+
+    seconds = clock(send)
+    counted = bed.guest.counters()["rx_packets"] - before - 1
+    if counted != count:
+        raise NicproofError(f"{count} frames were sent to the DUT, it counted {counted}")
+    return count / seconds
 
 
 def wire_from_dut(setting: Setting) -> float:
