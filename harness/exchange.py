@@ -3,10 +3,21 @@
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 
-from harness.endpoint.base import Endpoint, padded
+from harness.endpoint.base import Capture, Endpoint, padded
 from harness.endpoint.cable import Direction
 from harness.endpoint.wire import Wire
-from harness.frames import HEADER, Family, arp_frame, blanked, echo_frame, echoes
+from harness.frames import (
+    HEADER,
+    LOCAL_EXPERIMENT,
+    Family,
+    arp_frame,
+    blanked,
+    echo_frame,
+    echoes,
+    frame,
+    mac_octets,
+    mac_text,
+)
 from harness.guest.base import Guest
 from harness.station import DUT, WIRE
 
@@ -49,7 +60,7 @@ def carry(
     """
     ends: list[Endpoint] = [wire, guest.endpoint()]
     sender, receiver = ends if direction is Direction.TO_DUT else reversed(ends)
-    last = padded(frames[0][:HEADER] + b"the last one")
+    last = _last_one(frames[0])
     with receiver.capture(frames[0][6:HEADER]) as seen:
         if direction is Direction.FROM_DUT or at_once:
             sender.send(*frames)
@@ -58,13 +69,42 @@ def carry(
         if at_once:
             _has_taken_all(wire)
         sender.send(last)
-        count = 1 if at_once else 1 + (len(frames) if delivered is None else delivered)
-        received = seen.wait(count, DEADLINE_S)
-        while at_once and received[-1:] != [last]:
-            before, received = received, seen.wait(len(received) + 1, DEADLINE_S)
-            if received == before:
-                break
+        if at_once:
+            received = _up_to(last, seen)
+        else:
+            received = seen.wait(1 + (len(frames) if delivered is None else delivered), DEADLINE_S)
     return received[:-1] if received[-1:] == [last] else received
+
+
+def stations_reached(wire: Wire, guest: Guest, stations: Sequence[str], own: str = DUT.mac) -> list[str]:
+    """Send a frame to each MAC address and then one to the DUT's own; return whose frames the DUT delivered, in order.
+
+    Args:
+        wire: where they are sent.
+        guest: its raw endpoint is on the DUT.
+        stations: MAC addresses, no more than any receive ring has room for.
+        own: the DUT's address; last in what is returned, it shows that the path was open and that nothing follows.
+    """
+    like = frame(Direction.TO_DUT, LOCAL_EXPERIMENT, b"")
+    last = _last_one(mac_octets(own) + like[6:])
+    with guest.endpoint().capture(like[6:]) as seen:
+        wire.send(*(padded(mac_octets(station) + like[6:]) for station in stations), last)
+        return [mac_text(received[:6]) for received in _up_to(last, seen)]
+
+
+def _last_one(like: bytes) -> bytes:
+    """Return the frame that shows that nothing follows: with the addresses and the type of another."""
+    return padded(like[:HEADER] + b"the last one")
+
+
+def _up_to(last: bytes, seen: Capture) -> list[bytes]:
+    """Return what was captured once `last` is there, or nothing more comes."""
+    received = seen.wait(1, DEADLINE_S)
+    while received[-1:] != [last]:
+        before, received = received, seen.wait(len(received) + 1, DEADLINE_S)
+        if received == before:
+            break
+    return received
 
 
 def send_in_step(wire: Wire, frames: Iterable[bytes], go_on: Callable[[], bool] = lambda: True) -> list[bytes]:

@@ -113,6 +113,11 @@ def mac_octets(mac: str) -> bytes:
     return bytes.fromhex(mac.replace(":", ""))
 
 
+def mac_text(octets: bytes) -> str:
+    """Return a MAC address as text, in lower case with colons."""
+    return octets.hex(":")
+
+
 def echoes(family: Family, kind: int, source: Station, target: Station, data: Iterable[bytes]) -> list[bytes]:
     """Return an ICMP echo of type `kind` with each of `data`, numbered from 0."""
     return [echo_frame(family, kind, source, target, number, octets) for number, octets in enumerate(data)]

@@ -38,3 +38,12 @@ WIRE = Station(mac="52:54:00:6e:70:fe", ip="192.0.2.1", ip6="fe80::1")
 
 STRANGER_MAC = "52:54:00:6e:70:99"
 """A station that is neither."""
+
+BROADCAST_MAC = "ff:ff:ff:ff:ff:ff"
+
+
+def almost(mac: str, octet: int) -> str:
+    """Return the address of a station that differs from `mac` in one bit of one octet (0 to 5): not the group bit."""
+    octets = bytearray.fromhex(mac.replace(":", ""))
+    octets[octet] ^= 4
+    return octets.hex(":")

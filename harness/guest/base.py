@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from harness.endpoint.remote import RemoteEndpoint
-from harness.guest.operations import Operations
+from harness.guest.filters import FilterOperations
 from harness.nic import InterruptMode
 
 
@@ -65,7 +65,7 @@ class InterruptClaim:
     vectors: tuple[Vector, ...]
 
 
-class Guest(Operations):
+class Guest(FilterOperations):
     """A guest that nobody can log in to: every operation is lacking."""
 
     @property
@@ -120,6 +120,10 @@ class Guest(Operations):
     def bounce(self, rounds: int) -> None:
         """Take the DUT's interface down and up `rounds` times in quick succession; returns when the link is up."""
         self._unsupported("interface down and up")
+
+    def reset_nic(self) -> None:
+        """Have the driver reset the DUT and set it up again; returns when the link is up."""
+        self._unsupported("a reset of the NIC by its driver")
 
     def set_affinity(self, vector: Vector, cpu: int) -> None:
         """Have a vector handled by processor `cpu` only."""

@@ -10,7 +10,7 @@ from harness.endpoint.bootstrap import start_worker
 from harness.endpoint.remote import WORKER_ADDRESS, RemoteEndpoint, WorkerConnection
 from harness.errors import NicproofError, Unsupported
 from harness.guest.base import Driver, Guest, Identity, InterruptClaim, Link, Vector
-from harness.guest.linux_system import LinuxSystem
+from harness.guest.linux_filters import LinuxFilters
 from harness.guest.ssh import CommandFailed, SshError
 from harness.nic import InterruptMode
 
@@ -72,7 +72,7 @@ def parse_interrupts(text: str, kinds: Mapping[int, str], line_names: Collection
     return InterruptClaim(ways.pop() if ways else InterruptMode.POLLED, tuple(sorted(vectors, key=lambda v: v.index)))
 
 
-class LinuxGuest(LinuxSystem, Guest):
+class LinuxGuest(LinuxFilters, Guest):
     """A Linux guest, asked through its own tools and file systems."""
 
     @property
@@ -186,6 +186,16 @@ class LinuxGuest(LinuxSystem, Guest):
         """Take the interface down and up without waiting for the carrier between."""
         name = self.interface
         self._ssh.check(f"for _ in $(seq {rounds}); do ip link set {name} down; ip link set {name} up; done")
+        self.set_up(True)
+
+    def reset_nic(self) -> None:
+        """Restart autonegotiation, for which the Intel drivers set up the whole NIC anew (their reinit_locked)."""
+        # Cannot restart autonegotiation: Operation not supported        (virtio_net)
+        restarted = self._ssh.run(f"ethtool -r {self.interface}")
+        if restarted.status and "not supported" in restarted.stderr:
+            raise Unsupported("a reset of the NIC: this driver offers none but those of the whole function")
+        if restarted.status:
+            raise CommandFailed(restarted)
         self.set_up(True)
 
     def set_affinity(self, vector: Vector, cpu: int) -> None:
