@@ -9,6 +9,7 @@ from typing import Literal
 
 from harness.endpoint.remote import RemoteEndpoint
 from harness.guest.filters import FilterOperations
+from harness.guest.offloads import OffloadOperations
 from harness.nic import InterruptMode
 
 
@@ -65,7 +66,7 @@ class InterruptClaim:
     vectors: tuple[Vector, ...]
 
 
-class Guest(FilterOperations):
+class Guest(FilterOperations, OffloadOperations):
     """A guest that nobody can log in to: every operation is lacking."""
 
     @property

@@ -1,7 +1,6 @@
 """The guest operations on Linux, over one SSH connection."""
 
 import re
-import shlex
 from collections.abc import Collection, Mapping
 from functools import cached_property
 from typing import Literal
@@ -11,10 +10,10 @@ from harness.endpoint.remote import WORKER_ADDRESS, RemoteEndpoint, WorkerConnec
 from harness.errors import NicproofError, Unsupported
 from harness.guest.base import Driver, Guest, Identity, InterruptClaim, Link, Vector
 from harness.guest.linux_filters import LinuxFilters
+from harness.guest.linux_offloads import LinuxOffloads
+from harness.guest.linux_system import LINK_DEADLINE_S
 from harness.guest.ssh import CommandFailed, SshError
 from harness.nic import InterruptMode
-
-LINK_DEADLINE_S = 15
 
 _WARNING = 4
 """Kernel log level (include/linux/kern_levels.h); smaller is worse."""
@@ -72,7 +71,7 @@ def parse_interrupts(text: str, kinds: Mapping[int, str], line_names: Collection
     return InterruptClaim(ways.pop() if ways else InterruptMode.POLLED, tuple(sorted(vectors, key=lambda v: v.index)))
 
 
-class LinuxGuest(LinuxFilters, Guest):
+class LinuxGuest(LinuxFilters, LinuxOffloads, Guest):
     """A Linux guest, asked through its own tools and file systems."""
 
     @property
@@ -177,10 +176,9 @@ class LinuxGuest(LinuxFilters, Guest):
 
     def set_up(self, up: bool) -> None:
         """Take the interface down or up; up waits for the carrier."""
-        name = self.interface
-        wait = f"until grep -q 1 /sys/class/net/{name}/carrier 2>/dev/null; do sleep 0.02; done"
-        then = f" && timeout {LINK_DEADLINE_S} sh -c {shlex.quote(wait)}" if up else ""
-        self._ssh.check(f"ip link set {name} {'up' if up else 'down'}{then}", deadline_s=LINK_DEADLINE_S + 30)
+        self._ssh.check(f"ip link set {self.interface} {'up' if up else 'down'}", deadline_s=LINK_DEADLINE_S + 30)
+        if up:
+            self._wait_carrier()
 
     def bounce(self, rounds: int) -> None:
         """Take the interface down and up without waiting for the carrier between."""
@@ -196,7 +194,7 @@ class LinuxGuest(LinuxFilters, Guest):
             raise Unsupported("a reset of the NIC: this driver offers none but those of the whole function")
         if restarted.status:
             raise CommandFailed(restarted)
-        self.set_up(True)
+        self._wait_carrier()
 
     def set_affinity(self, vector: Vector, cpu: int) -> None:
         """Write the interrupt's affinity."""

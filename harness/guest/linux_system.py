@@ -7,6 +7,9 @@ from harness.errors import NicproofError
 from harness.guest.operations import Operations
 from harness.guest.ssh import Ssh
 
+LINK_DEADLINE_S = 15
+"""For the link to come up: autonegotiation takes seconds."""
+
 
 class LinuxSystem(Operations):
     """A Linux guest over one SSH connection."""
@@ -39,6 +42,11 @@ class LinuxSystem(Operations):
             found = ", ".join(self._interfaces) or "none"
             raise NicproofError(f"the PCI function {self._address} has not exactly one network interface: {found}")
         return self._interfaces[0]
+
+    def _wait_carrier(self) -> None:
+        """Wait for the link of an interface that is up."""
+        wait = f"until grep -q 1 /sys/class/net/{self.interface}/carrier 2>/dev/null; do sleep 0.02; done"
+        self._ssh.check(f"timeout {LINK_DEADLINE_S} sh -c {shlex.quote(wait)}", deadline_s=LINK_DEADLINE_S + 30)
 
     def _read(self, *paths: str) -> list[str]:
         """Return the first line of each file; an unreadable one is empty, as `speed` is on a link that is down."""
