@@ -9,6 +9,7 @@ from typing import Literal
 
 from harness.endpoint.remote import RemoteEndpoint
 from harness.guest.filters import FilterOperations
+from harness.guest.mtu import MtuOperations
 from harness.guest.offloads import OffloadOperations
 from harness.guest.statistics import StatisticsOperations
 from harness.nic import InterruptMode
@@ -67,7 +68,7 @@ class InterruptClaim:
     vectors: tuple[Vector, ...]
 
 
-class Guest(FilterOperations, OffloadOperations, StatisticsOperations):
+class Guest(FilterOperations, MtuOperations, OffloadOperations, StatisticsOperations):
     """A guest that nobody can log in to: every operation is lacking."""
 
     @property
