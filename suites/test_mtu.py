@@ -19,7 +19,7 @@ from harness.cell import Cell
 from harness.endpoint.cable import Direction
 from harness.endpoint.stack import Stack
 from harness.endpoint.wire import Wire
-from harness.exchange import carry
+from harness.exchange import carry, stations_reached
 from harness.fragments import exchange_long_echo
 from harness.frames import HEADER, IPV4, IPV6, LOCAL_EXPERIMENT, SEED, Family, difference, frame, random_payloads
 from harness.guest.base import Guest
@@ -35,6 +35,7 @@ LONGEST_TAGGED_FRAME, LONGEST_ENVELOPE_FRAME = 1518, 1996
 """Octets without FCS (IEEE 802.3-2022, 4A.4.2)."""
 LONGEST_LONG_FRAME = 16384 - 4
 """Octets without FCS, with long packets enabled (82540EM 13.7.15)."""
+SEVERAL_BUFFERS = 16384
 INTERVAL_S = 0.002
 """Between frames that come without a pause; so many that each change of the MTU meets some."""
 SILENT_S = 1.0
@@ -89,7 +90,7 @@ def test_packet_as_long_as_the_mtu_crosses(guest: Guest, wire: Wire, mtu: int | 
 def test_frames_over_several_buffers_cross(guest: Guest, wire: Wire, direction: Direction) -> None:
     """Frames that end about the end of a buffer of 2048 or 4096 octets cross, short ones between them, in order."""
     octets = _set_mtu(guest, LONGEST)
-    ends = [n + d for n in range(2048, octets, 2048) for d in range(-HEADER - 4, 5, 2) if n + d <= octets]
+    ends = [n + d for n in range(2048, min(octets, SEVERAL_BUFFERS), 2048) for d in range(-HEADER - 4, 5, 2)]
     lengths = [length for end in ends for length in (end, 46)]
     _assert_cross(direction, _packets(direction, *lengths), guest, wire, f"with an MTU of {octets}")
 
@@ -119,7 +120,7 @@ def test_interface_with_an_mtu_below_68_has_no_ipv4(guest: Guest, wire: Wire) ->
     """An MTU of 67 is refused, or the interface no longer speaks IPv4, whose least is 68."""
     taken = guest.set_mtu(LEAST_OF_IPV4 - 1)
     answered = wire.resolve(DUT.ip, SILENT_S) is not None
-    _assert_cross(Direction.TO_DUT, _packets(Direction.TO_DUT, 46), guest, wire, "after the question for the address")
+    assert stations_reached(wire, guest, ()) == [DUT.mac], "expected a frame after the question to come, it did not"
     assert answered != taken, f"expected ARP answered only if 67 is refused; answered: {answered}, taken: {taken}"
 
 
@@ -131,7 +132,7 @@ def test_interface_with_an_mtu_below_1280_has_no_ipv6(cell: Cell, guest: Guest, 
     for mtu in (LEAST_OF_IPV6, LEAST_OF_IPV6 - 1):
         _set_mtu(guest, mtu)
         answered.append(wire.solicit(DUT.ip6, SILENT_S * (1 if answered else 20)) is not None)
-    _assert_cross(Direction.TO_DUT, _packets(Direction.TO_DUT, 46), guest, wire, "after the solicitation")
+    assert stations_reached(wire, guest, ()) == [DUT.mac], "expected a frame after the solicitation to come, it did not"
     assert answered == [True, False], f"expected IPv6 with an MTU of 1280 and none with 1279, seen {answered}"
 
 

@@ -193,6 +193,16 @@ def test_device_counts_octets_with_fcs(testbed: Testbed, guest: Guest, wire: Wir
     _assert_counted(window, "(received, sent) octets", _octets)
 
 
+@applies_to(_device_counts)
+@requirement("82540EM 13.7 GPRC", "82574L 10.2.7 GPRC", "82576 8.19 GPRC", "RFC 9293 3.1")
+def test_device_counts_segments_one_by_one(testbed: Testbed, guest: Guest, wire: Wire) -> None:
+    """The device counts a TCP stream as the frames that it sends, also when it cut the stream into segments itself."""
+    port = guest.endpoint().serve("tcp", DUT.ip)
+    window = Window(testbed, guest.device_statistics)
+    Stack(wire).exchange("tcp", DUT.ip, port, random_payloads([STREAM_OCTETS])[0])
+    _assert_counted(window, "(received, sent) frames", _frames)
+
+
 @requirement("Linux rtnl_link_stats64 multicast")
 def test_received_groups_are_counted_as_multicast(testbed: Testbed, guest: Guest, wire: Wire) -> None:
     """Frames to groups are counted as multicast beside those that are counted as received; broadcasts are not."""

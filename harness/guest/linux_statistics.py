@@ -116,18 +116,23 @@ def by_queue(values: Mapping[str, int]) -> dict[int, Statistics]:
 
 
 class LinuxStatistics(LinuxSystem, StatisticsOperations):
-    """The interface's counters; what a driver refreshes only from time to time is refreshed by reading it."""
+    """The interface's counters."""
+
+    @property
+    def _refresh(self) -> str:
+        """The command that has the driver read its device: most do it by themselves only every two seconds."""
+        return f"ethtool -S {self.interface} >/dev/null 2>&1"
 
     def statistics(self) -> Statistics:
         """Return what netlink says."""
-        return parse_netlink(self._ssh.check(f"ip -j -s -s link show {self.interface}"))
+        return parse_netlink(self._ssh.check(f"{self._refresh}; ip -j -s -s link show {self.interface}"))
 
     def statistics_by_source(self) -> Mapping[str, Statistics]:
         """Return what netlink, sysfs and procfs say."""
         name = self.interface
         told = self._ssh.check(
-            f"ip -j -s -s link show {name}; echo =; cd /sys/class/net/{name}/statistics && grep . *; echo =; "
-            "cat /proc/net/dev"
+            f"{self._refresh}; ip -j -s -s link show {name}; echo =; "
+            f"cd /sys/class/net/{name}/statistics && grep . *; echo =; cat /proc/net/dev"
         )
         netlink, sysfs, procfs = told.split("\n=\n")
         return {
