@@ -137,7 +137,7 @@ CATALOGUE: Mapping[str, NicModel] = MappingProxyType(
                 subsystem_id=0x0000,
                 has_msi=True,
                 msix_vectors=5,
-                longest_mtu=9216,  # a frame of 9234 octets with FCS
+                longest_mtu=8996,  # a frame of 9018 octets with VLAN tag and FCS
                 interrupt_masks=(_IMS,),
             ),
             NicModel(
@@ -169,7 +169,7 @@ CATALOGUE: Mapping[str, NicModel] = MappingProxyType(
                 msix_vectors=3,
                 has_intx=False,
                 virtual_function=True,
-                longest_mtu=9216,
+                longest_mtu=9216,  # as the physical function's
                 interrupt_masks=(_EIMS,),
             ),
             NicModel(
