@@ -86,6 +86,8 @@ class NicModel:
     """Link speed that the model reports at full duplex; None where it reports none."""
     virtual_function: bool = False
     """Made by the physical function's driver in the guest: QEMU has no -device for it."""
+    longest_mtu: int = 65535
+    """What its maker says it can carry; without such a word, the longest IPv4 packet there is (RFC 791, 3.1)."""
     interrupt_masks: tuple[InterruptMask, ...] = ()
     properties: Mapping[str, str | int] = field(default_factory=lambda: MappingProxyType({}))
     """QEMU device properties that make the model what it is."""
@@ -120,6 +122,7 @@ CATALOGUE: Mapping[str, NicModel] = MappingProxyType(
                 subsystem_id=0x1100,
                 has_msi=False,
                 msix_vectors=0,
+                longest_mtu=16110,  # a frame of 16128 octets with FCS
                 interrupt_masks=(_IMS,),
             ),
             NicModel(
@@ -134,6 +137,7 @@ CATALOGUE: Mapping[str, NicModel] = MappingProxyType(
                 subsystem_id=0x0000,
                 has_msi=True,
                 msix_vectors=5,
+                longest_mtu=8996,  # a frame of 9018 octets with VLAN tag and FCS
                 interrupt_masks=(_IMS,),
             ),
             NicModel(
@@ -148,6 +152,7 @@ CATALOGUE: Mapping[str, NicModel] = MappingProxyType(
                 subsystem_id=0x1100,
                 has_msi=True,
                 msix_vectors=10,
+                longest_mtu=9216,  # a frame of 9234 octets with FCS
                 interrupt_masks=(_IMS, _EIMS),
             ),
             NicModel(
@@ -164,6 +169,7 @@ CATALOGUE: Mapping[str, NicModel] = MappingProxyType(
                 msix_vectors=3,
                 has_intx=False,
                 virtual_function=True,
+                longest_mtu=9216,  # as the physical function's
                 interrupt_masks=(_EIMS,),
             ),
             NicModel(

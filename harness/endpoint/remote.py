@@ -98,6 +98,17 @@ class RemoteEndpoint(Endpoint):
         blob = join_frames(bytes(frame) for frame in frames)
         self.worker.ask("send", blob, patience_s=60.0, interface=self.interface, repeat=repeat, cpu=cpu)
 
+    def refuses(self, frame: bytes) -> bool:
+        """Send a frame; return whether the host's system refuses it as too long."""
+        # OSError: [Errno 90] Message too long
+        try:
+            self.send(frame)
+        except EndpointError as error:
+            if "Message too long" in str(error):
+                return True
+            raise
+        return False
+
     @contextmanager
     def capture(self, contains: bytes) -> Iterator[RemoteCapture]:
         """Capture the frames that the interface receives and that hold `contains`."""

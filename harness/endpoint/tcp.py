@@ -13,6 +13,8 @@ _FIRST = 1000
 """Our initial sequence number: far from where numbers wrap round."""
 _WINDOW = 65535
 _MODULUS = 1 << 32
+_DEFAULT_MSS = 536
+"""Octets; of one who does not say how long a segment it accepts (RFC 9293, 3.7.1)."""
 
 
 class TcpConnection:
@@ -31,12 +33,12 @@ class TcpConnection:
 
         Args:
             ports: ours and the other's.
-            mss: the longest segment to send and to accept, octets.
+            mss: the longest segment to send and to accept, octets; the other end may accept only shorter ones.
             send: takes each segment (scapy's TCP layer and data).
             echo: send back what comes, and close when the other end does.
         """
         self._ports = ports
-        self._mss = mss
+        self._mss = self._longest = mss
         self._send = send
         self._echo = echo
         self._changed = threading.Condition()
@@ -93,6 +95,7 @@ class TcpConnection:
             return
         self._next_in = (segment.seq + 1) % _MODULUS
         self._window = segment.window
+        self._longest = min(self._mss, dict(segment.options).get("MSS", _DEFAULT_MSS))
         if segment.flags.A:
             self._acknowledged = segment.ack
             self.established = True
@@ -122,7 +125,7 @@ class TcpConnection:
             return
         while self._pending:
             room = self._acknowledged + self._window - self._next_out
-            chunk = bytes(self._pending[: min(self._mss, room)]) if room > 0 else b""
+            chunk = bytes(self._pending[: min(self._longest, room)]) if room > 0 else b""
             if not chunk:
                 return
             del self._pending[: len(chunk)]

@@ -25,6 +25,8 @@ LENGTHS = struct.Struct("!II")
 LENGTH = struct.Struct("!I")
 RECEIVE_BUFFER = 32 << 20
 SO_RCVBUFFORCE = 33
+LONGEST_FRAME = 65536 + 64
+"""Octets: the longest packet there is, behind an Ethernet header."""
 BATCH = 64
 """Frames taken at once from a socket that does not block."""
 
@@ -106,7 +108,7 @@ class Capture:
         taken = []
         for _ in range(self._batch):
             try:
-                _, frame, _ = self._socket.recv_raw(65536)
+                _, frame, _ = self._socket.recv_raw(LONGEST_FRAME)
             except BlockingIOError:
                 break
             if frame is not None and self._contains in frame:

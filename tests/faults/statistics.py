@@ -1,0 +1,100 @@
+"""Counters that count the wrong things, in the wrong direction or not at all."""
+
+from harness.fault import Fault
+from tests.faults.guest import in_guest
+
+
+def statistics(*names: str) -> tuple[str, ...]:
+    return tuple(f"test_statistics.py::test_{name}" for name in names)
+
+
+def rewritten(command: str, which: str, change: str) -> str:
+    """Return a script after which a command prints something else, by sed, for arguments that match a shell pattern."""
+    return f"""instead {command} <<'SCRIPT'
+case $* in
+{which}) /real/{command} "$@" | sed '{change}' ;;
+*) exec /real/{command} "$@" ;;
+esac
+SCRIPT
+"""
+
+
+def in_netlink(change: str) -> str:
+    return rewritten("ip", '*" -s "*', change)
+
+
+def in_ethtool(change: str) -> str:
+    return rewritten("ethtool", '"-S "*', change)
+
+
+NUMBER = r"\([0-9]*\)"
+EXCHANGED = (
+    rf's/"rx":{{"bytes":{NUMBER},"packets":{NUMBER},\(.*\)"tx":{{"bytes":{NUMBER},"packets":{NUMBER},'
+    r'/"rx":{"bytes":\4,"packets":\5,\3"tx":{"bytes":\1,"packets":\2,/'
+)
+"""The frames and octets that were received become those that were sent."""
+
+FAULTS = (
+    Fault(
+        "the system takes what is received for what is sent",
+        cell="igb/msix",
+        tests=statistics(
+            "one_frame_is_counted_once",
+            "octets_are_counted_without_fcs",
+            "frames_of_every_length_are_counted",
+            "directions_are_not_exchanged",
+            "segments_of_a_stream_are_counted_one_by_one",
+            "every_source_says_the_same",
+            "counters_survive",
+        ),
+        tampered=in_guest(in_netlink(EXCHANGED)),
+    ),
+    Fault(
+        "the device takes what is received for what is sent",
+        cell="e1000e/msix",
+        tests=statistics(
+            "device_counts_good_frames",
+            "device_counts_octets_with_fcs",
+            "device_counts_groups_and_broadcasts",
+            "good_frames_have_no_bad_length",
+            "frames_of_bad_length_are_counted",
+        ),
+        tampered=in_guest(in_ethtool("s/ rx_/ xx_/; s/ tx_/ rx_/; s/ xx_/ tx_/")),
+    ),
+    Fault(
+        "the device takes the segments that are received for those that are sent",
+        cell="e1000/intx",
+        tests=statistics("device_counts_segments_one_by_one"),
+        tampered=in_guest(in_ethtool("s/ rx_/ xx_/; s/ tx_/ rx_/; s/ xx_/ tx_/")),
+    ),
+    Fault(
+        "no error is counted",
+        cell="e1000e/msix",
+        tests=statistics("frames_of_bad_length_are_errors"),
+        tampered=in_guest(in_netlink('s/"errors":[0-9]*/"errors":0/g')),
+    ),
+    Fault(
+        "every frame is counted as an error",
+        cell="igb/msix",
+        tests=statistics("good_frames_are_no_errors"),
+        tampered=in_guest(in_netlink(rf's/"packets":{NUMBER},"errors":[0-9]*/"packets":\1,"errors":\1/g')),
+    ),
+    Fault(
+        "no frame to a group is counted as such",
+        cell="igb/msix",
+        tests=statistics("received_groups_are_counted_as_multicast"),
+        tampered=in_guest(in_netlink('s/"multicast":[0-9]*/"multicast":0/')),
+    ),
+    Fault(
+        "the interface also takes what is for others",
+        cell="igb/msix",
+        tests=statistics("filtered_frames_are_not_counted"),
+        tampered=in_guest("ip link set $nic promisc on"),
+    ),
+    Fault(
+        "one queue is not counted",
+        cell="igb/msix",
+        tests=statistics("queues_add_up"),
+        tampered=in_guest(in_ethtool("s/_queue_1_packets: [0-9]*/_queue_1_packets: 0/")),
+    ),
+)

@@ -1,0 +1,60 @@
+"""Linux's statistics are read from what its tools really print."""
+
+from harness.guest.linux_statistics import by_queue, of_intel_device, parse_named, parse_netlink, parse_procfs
+from harness.guest.statistics import Counts, Statistics
+
+NETLINK = """[{"ifindex":3,"ifname":"eth1","mtu":1500,"stats64":{"rx":{"bytes":802,"packets":4,"errors":3,"dropped":2,
+"over_errors":0,"multicast":1,"length_errors":0},"tx":{"bytes":992,"packets":6,"errors":0,"dropped":1,
+"carrier_errors":0,"collisions":0,"carrier_changes":2}}}]"""
+PROCFS = """Inter-|   Receive                                                |  Transmit
+ face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed
+    lo:       0       0    0    0    0     0          0         0        0       0    0    0    0     0       0          0
+ eth10:    8494      49    0    0    0     0          0         0     8334      41    0    0    0     0       0          0
+  eth1:     802       4    3    2    0     0          0         1      992       6    0    1    0     0       0          0
+"""  # noqa: E501
+ETHTOOL = """NIC statistics:
+     rx_packets: 4
+     tx_packets: 6
+     rx_bytes: 818
+     tx_bytes: 1016
+     rx_broadcast: 1
+     tx_broadcast: 2
+     rx_multicast: 1
+     tx_multicast: 2
+     multicast: 1
+     rx_long_length_errors: 7
+     rx_short_length_errors: 5
+     tx_queue_0_packets: 3
+     tx_queue_0_bytes: 770
+     rx_queue_0_packets: 4
+     rx_queue_0_bytes: 802
+     rx_queue_1_packets: 9
+     rx_queue_1_bytes: 900
+"""
+EXPECTED = Statistics(Counts(4, 802, 1, errors=3, dropped=2), Counts(6, 992, errors=0, dropped=1))
+
+
+def test_netlink_and_procfs_say_the_same() -> None:
+    assert parse_netlink(NETLINK) == EXPECTED
+    assert parse_procfs(PROCFS, "eth1") == EXPECTED
+
+
+def test_registers_are_read_by_the_drivers_names() -> None:
+    told = of_intel_device(parse_named(ETHTOOL))
+    assert told is not None
+    assert told.received == Counts(4, 818, 1, 1, too_short=5, too_long=7)
+    assert told.sent == Counts(6, 1016, 2, 2)
+    assert of_intel_device({"rx0_kicks": 1}) is None
+
+
+def test_queues_are_told_apart() -> None:
+    queues = by_queue(parse_named(ETHTOOL))
+    assert queues == {
+        0: Statistics(Counts(4, 802), Counts(3, 770)),
+        1: Statistics(Counts(9, 900), Counts(0, 0)),
+    }
+    assert sum(queues.values(), Statistics()).received == Counts(13, 1702)
+
+
+def test_what_one_of_two_does_not_tell_is_not_told_of_both() -> None:
+    assert Counts(3, 30, errors=1) - Counts(1, 10) == Counts(2, 20)
