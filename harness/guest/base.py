@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from harness.endpoint.remote import RemoteEndpoint
+from harness.guest.checksums import ChecksumOperations
 from harness.guest.filters import FilterOperations
 from harness.guest.offloads import OffloadOperations
 from harness.nic import InterruptMode
@@ -66,7 +67,7 @@ class InterruptClaim:
     vectors: tuple[Vector, ...]
 
 
-class Guest(FilterOperations, OffloadOperations):
+class Guest(ChecksumOperations, FilterOperations, OffloadOperations):
     """A guest that nobody can log in to: every operation is lacking."""
 
     @property

@@ -9,6 +9,7 @@ from harness.endpoint.bootstrap import start_worker
 from harness.endpoint.remote import WORKER_ADDRESS, RemoteEndpoint, WorkerConnection
 from harness.errors import NicproofError, Unsupported
 from harness.guest.base import Driver, Guest, Identity, InterruptClaim, Link, Vector
+from harness.guest.linux_checksums import LinuxChecksums
 from harness.guest.linux_filters import LinuxFilters
 from harness.guest.linux_offloads import LinuxOffloads
 from harness.guest.linux_system import LINK_DEADLINE_S
@@ -71,7 +72,7 @@ def parse_interrupts(text: str, kinds: Mapping[int, str], line_names: Collection
     return InterruptClaim(ways.pop() if ways else InterruptMode.POLLED, tuple(sorted(vectors, key=lambda v: v.index)))
 
 
-class LinuxGuest(LinuxFilters, LinuxOffloads, Guest):
+class LinuxGuest(LinuxChecksums, LinuxFilters, LinuxOffloads, Guest):
     """A Linux guest, asked through its own tools and file systems."""
 
     @property
