@@ -15,8 +15,7 @@ from harness.guest.base import Guest
 _PROTOCOLS = {"icmpv6": 58, "tcp": 6, "udp": 17}
 DISCARD = 9
 """The UDP port of a service that answers nothing (RFC 863)."""
-_ECHO_HEADER = 8
-_UDP_HEADER = 8
+_UDP_OR_ECHO_HEADER = 8
 
 
 @dataclass(frozen=True)
@@ -45,18 +44,36 @@ class Carrier:
         return is_it
 
 
-CARRIERS = tuple(
-    Carrier(family, transport)
-    for family, transports in ((IPV4, ("udp", "tcp")), (IPV6, ("udp", "tcp", "icmpv6")))
-    for transport in transports  # type: Literal["icmpv6", "tcp", "udp"]
+CARRIERS = (
+    Carrier(IPV4, "udp"),
+    Carrier(IPV4, "tcp"),
+    Carrier(IPV6, "udp"),
+    Carrier(IPV6, "tcp"),
+    Carrier(IPV6, "icmpv6"),
 )
+EXTRA_HEADERS = (
+    ExtraHeader("options", bytes.fromhex("94040000") + b"\x01" * 36),  # router alert (RFC 2113), no operation
+    ExtraHeader("hop-by-hop", bytes.fromhex("0000 0104 00000000")),  # of one option, PadN
+    ExtraHeader("destination", bytes.fromhex("0002 0104 00000000" + 2 * "0106 000000000000")),
+)
+"""As long as IPv4's options may be; as short as an extension header may be; and a longer one."""
 
 
 def data_of(frame: bytes) -> bytes:
-    """Return what a UDP datagram, a TCP segment or an echo request carries."""
+    """Return what a UDP datagram, a TCP segment or an ICMP echo carries."""
     protocol, at = transport_of(frame)
-    header = 4 * (frame[at + 12] >> 4) if protocol == _PROTOCOLS["tcp"] else _UDP_HEADER
+    header = 4 * (frame[at + 12] >> 4) if protocol == _PROTOCOLS["tcp"] else _UDP_OR_ECHO_HEADER
     return unpadded(frame)[at + header :]
+
+
+def payloads_of(frames: Sequence[bytes]) -> list[bytes]:
+    """Return what the frames carry, what came again left out: a TCP may send twice what was acknowledged late."""
+    return [data for data in dict.fromkeys(map(data_of, frames)) if data]
+
+
+def extra_octets(frame: bytes, family: Family) -> int:
+    """Return how many octets of options or extension headers an IP packet has."""
+    return transport_of(frame)[1] - family.headers
 
 
 def transmitted(

@@ -293,7 +293,8 @@ class Worker:
             "tcp": (socket.SOCK_STREAM, socket.IPPROTO_TCP),
             "icmpv6": (socket.SOCK_RAW, socket.IPPROTO_ICMPV6),
         }[transport]
-        where = socket.getaddrinfo(address, 0 if transport == "icmpv6" else port, family, kind, protocol)[0][4]
+        service = None if transport == "icmpv6" else port
+        where = socket.getaddrinfo(address, service, family, kind, protocol)[0][4]
         with socket.socket(family, kind, protocol) as client:
             client.settimeout(deadline_s)
             if header is not None:
