@@ -3,13 +3,14 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from scapy.fields import FlagValue
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
 from scapy.packet import Packet
 
 from harness.endpoint.base import Capture
-from harness.endpoint.headers import transport_of, unpadded
+from harness.endpoint.headers import IPV4_TYPE, IPV6_TYPE, transport_of, unpadded
 from harness.endpoint.stack import Stack
 from harness.endpoint.wire import Wire
 from harness.exchange import DEADLINE_S
@@ -18,9 +19,10 @@ from harness.guest.base import Guest
 from harness.station import DUT
 from harness.transmission import DISCARD, Carrier, data_of
 
-_ONLY_ON_THE_LAST = "FP"
-"""TCP flags that say something of the end of the data: a segment before it cannot have them."""
-_FIN = 1
+_END_FLAGS = 0x09
+"""FIN and PSH: what a TCP says of the end of the data, so that no segment before the last can have them."""
+_END = 16
+"""Octets by which the end of a random payload is told."""
 
 
 @dataclass(frozen=True)
@@ -44,34 +46,37 @@ def send_stream(guest: Guest, wire: Wire, family: Family, payload: bytes, mss: i
         guest.endpoint().capture_outgoing(_from_dut(family)) as handed,
     ):
         guest.endpoint().transmit("tcp", family.wire, port, [payload])
-        is_ours, is_last = Carrier(family, "tcp").carries(port), lambda frame: bool(_flags(frame) & _FIN)
-        return Sent(*(_up_to(is_last, capture, is_ours) for capture in (handed, seen)))
+        return _sent(handed, seen, Carrier(family, "tcp").carries(port), payload)
 
 
 def send_datagrams(guest: Guest, wire: Wire, family: Family, payload: bytes, segment: int) -> Sent:
     """Have the guest send a payload in datagrams of `segment` octets, which its stack or its NIC makes of it."""
-    is_ours, end = Carrier(family, "udp").carries(DISCARD), payload[-16:]
+    is_ours = Carrier(family, "udp").carries(DISCARD)
     with wire.capture(is_ours) as seen, guest.endpoint().capture_outgoing(_from_dut(family)) as handed:
         guest.endpoint().transmit("udp", family.wire, DISCARD, [payload], segment=segment)
-        return Sent(*(_up_to(lambda frame: frame.endswith(end), capture, is_ours) for capture in (handed, seen)))
+        return _sent(handed, seen, is_ours, payload)
 
 
 def _from_dut(family: Family) -> bytes:
-    return mac_octets(DUT.mac) + (b"\x08\x00" if family is IPV4 else b"\x86\xdd")
+    return mac_octets(DUT.mac) + (IPV4_TYPE if family is IPV4 else IPV6_TYPE)
 
 
-def _flags(frame: bytes) -> int:
-    return frame[transport_of(frame)[1] + 13]
+def _sent(handed: Capture, seen: Capture, is_ours: Callable[[bytes], bool], payload: bytes) -> Sent:
+    return Sent(_up_to_the_end(handed, is_ours, payload), _up_to_the_end(seen, is_ours, payload))
 
 
-def _up_to(is_last: Callable[[bytes], bool], capture: Capture, is_ours: Callable[[bytes], bool]) -> tuple[bytes, ...]:
-    """Return the frames with data, once the last one is there or nothing more comes."""
+def _up_to_the_end(capture: Capture, is_ours: Callable[[bytes], bool], payload: bytes) -> tuple[bytes, ...]:
+    """Return the frames with data up to the one that ends the payload, or all if nothing more comes."""
     count, before = 1, -1
     while True:
         frames = capture.wait(count, DEADLINE_S)
-        ours = tuple(unpadded(frame) for frame in frames if is_ours(frame))
-        if len(frames) == before or any(is_last(frame) for frame in ours):
-            return tuple(frame for frame in ours if data_of(frame) or is_last(frame))
+        ours = [unpadded(frame) for frame in frames if is_ours(frame)]
+        with_data = tuple(frame for frame in ours if data_of(frame))
+        for number, frame in enumerate(with_data, 1):
+            if data_of(frame).endswith(payload[-_END:]):
+                return with_data[:number]
+        if len(frames) == before:
+            return with_data
         count, before = len(frames) + 1, len(frames)
 
 
@@ -98,11 +103,23 @@ def _part(whole: Packet, number: int, data: bytes, at: int, last: bool) -> bytes
     if TCP in part:
         segment.seq = (segment.seq + at) % (1 << 32)
         if not last:
-            segment.flags = "".join(flag for flag in str(segment.flags) if flag not in _ONLY_ON_THE_LAST)
+            segment.flags = int(segment.flags) & ~_END_FLAGS
     else:
         del segment.len
     segment.remove_payload()
     return bytes(part / data if data else part)
+
+
+def end_flags(frame: bytes) -> str:
+    """Return which of PSH and FIN a TCP segment has, such as "FP"."""
+    return str(FlagValue(frame[transport_of(frame)[1] + 13] & _END_FLAGS, "FSRPAUEC"))
+
+
+def without_end_flags(frame: bytes) -> bytes:
+    """Return a TCP segment without PSH and FIN, and without its checksum, which covers them."""
+    at = transport_of(frame)[1]
+    flags = bytes([frame[at + 13] & ~_END_FLAGS])
+    return frame[: at + 13] + flags + frame[at + 14 : at + 16] + b"\0\0" + frame[at + 18 :]
 
 
 def reassembled(frames: Sequence[bytes]) -> bytes:

@@ -26,7 +26,15 @@ from harness.exchange import DEADLINE_S
 from harness.frames import IPV4, IPV6, LONGEST_FRAME, Family, difference, mac_octets, random_payloads
 from harness.guest.base import Guest
 from harness.guest.offloads import Offload
-from harness.segmentation import Sent, cut, reassembled, send_datagrams, send_stream
+from harness.segmentation import (
+    Sent,
+    cut,
+    end_flags,
+    reassembled,
+    send_datagrams,
+    send_stream,
+    without_end_flags,
+)
 from harness.station import WIRE
 from harness.suite import requirement
 from harness.transmission import data_of
@@ -52,10 +60,8 @@ def _lengths(mss: int) -> tuple[int, ...]:
     return mss - 1, 4 * mss, 4 * mss + 1, 65536
 
 
-def _assert_leaves_as_handed(sent: Sent, octets: int) -> None:
-    expected = [part for handed in sent.handed for part in cut(handed, octets)]
-    wrong = difference(expected, sent.seen)
-    assert not wrong, f"of {len(sent.handed)} sends with up to {sent.largest_handed} octets, {wrong}"
+def _parts(sent: Sent, octets: int) -> list[bytes]:
+    return [part for handed in sent.handed for part in cut(handed, octets)]
 
 
 @requirement("RFC 9293 3.7.1", "RFC 9293 3.1", "82540EM 3.5", "82574L 7.3", "82576 7.2.4")
@@ -81,16 +87,31 @@ def test_stream_leaves_in_segments_of_at_most_the_announced_length(
 @requirement("82540EM 3.5", "82574L 7.3", "82576 7.2.4")
 @both_families
 def test_large_send_leaves_as_the_segments_that_it_is_made_of(guest: Guest, wire: Wire, family: Family) -> None:
-    """Sequence numbers and identifications count on, PSH and FIN are on the last alone, and all else is as handed."""
+    """Sequence numbers and identifications count on from those of the large send, and all else is as handed.
+
+    PSH and FIN, and the checksums, have tests of their own.
+    """
     guest.set_offload(_tcp(family), True)
     for payload in random_payloads(_lengths(SEGMENT)):
         sent = send_stream(guest, wire, family, payload, SEGMENT)
-        large = sent.largest_handed > LONGEST_FRAME
-        assert large == (len(payload) > LONGEST_FRAME), (
-            f"expected a stack that leaves segmentation to the NIC to hand it {len(payload)} octets in large sends, "
-            f"the longest frame handed over has {sent.largest_handed}"
+        longest = max(len(data_of(frame)) for frame in sent.handed)
+        assert (longest > SEGMENT) == (len(payload) > SEGMENT), (
+            f"expected a stack that leaves segmentation to the NIC to hand it {len(payload)} octets in sends longer "
+            f"than a segment if there is more than one, the longest has {longest}"
         )
-        _assert_leaves_as_handed(sent, SEGMENT)
+        expected, seen = ([without_end_flags(part) for part in parts] for parts in (_parts(sent, SEGMENT), sent.seen))
+        wrong = difference(expected, seen)
+        assert not wrong, f"of segments of {len(sent.handed)} sends, {wrong}"
+
+
+@requirement("82540EM 3.5", "82574L 7.3", "82576 7.2.4")
+@both_families
+def test_end_of_a_large_send_is_said_in_its_last_segment_alone(guest: Guest, wire: Wire, family: Family) -> None:
+    """PSH and FIN of a large send are in its last segment, and in no other."""
+    guest.set_offload(_tcp(family), True)
+    sent = send_stream(guest, wire, family, STREAM, SEGMENT)
+    expected, seen = ([end_flags(part) for part in parts] for parts in (_parts(sent, SEGMENT), sent.seen))
+    assert expected == seen, f"expected PSH and FIN in the segments as in {expected}, seen {seen}"
 
 
 @requirement("RFC 9293 3.7.1", "IEEE 802.3-2022 3.2.7")
@@ -102,7 +123,8 @@ def test_without_the_offload_no_large_send_is_handed_over(guest: Guest, wire: Wi
         sent = send_stream(guest, wire, family, payload, FULL[family])
         longest = max(sent.largest_handed, *map(len, sent.seen))
         assert longest <= LONGEST_FRAME, f"expected frames of {LONGEST_FRAME} octets at most, seen {longest}"
-        _assert_leaves_as_handed(sent, FULL[family])
+        wrong = difference(_parts(sent, FULL[family]), sent.seen)
+        assert not wrong, f"of frames as the driver got them, {wrong}"
         wrong = difference([payload], [reassembled(sent.seen)])
         assert not wrong, f"of a stream of {len(payload)} octets, {wrong}"
 
@@ -121,7 +143,8 @@ def test_udp_payload_leaves_in_datagrams_of_the_length_asked_for(
     expected = [DATAGRAMS[at : at + SEGMENT] for at in range(0, len(DATAGRAMS), SEGMENT)]
     wrong = difference(expected, [data_of(frame) for frame in sent.seen])
     assert not wrong, f"of the data of {len(expected)} datagrams in one send, {wrong}"
-    _assert_leaves_as_handed(sent, SEGMENT)
+    wrong = difference(_parts(sent, SEGMENT), sent.seen)
+    assert not wrong, f"of datagrams with headers and checksums, {wrong}"
 
 
 def _in_order(frames: list[bytes]) -> list[bytes]:
@@ -214,12 +237,12 @@ def test_segments_that_say_different_things_are_not_merged(
 def test_connections_are_not_mixed(guest: Guest, wire: Wire, family: Family) -> None:
     """Two connections whose segments arrive by turns each get their own."""
     guest.set_offload(Offload.RECEIVE_AGGREGATION, True)
-    port, stack = guest.endpoint().serve("tcp", family.dut), Stack(wire)
-    with stack.connect(family.dut, port) as one, stack.connect(family.dut, port) as other:
+    ports, stack = [guest.endpoint().serve("tcp", family.dut) for _ in range(2)], Stack(wire)
+    with stack.connect(family.dut, ports[0]) as one, stack.connect(family.dut, ports[1]) as other:
         frames = [_segments(family, one), _segments(family, other, PIECES[::-1])]
         wire.send(*(frame for pair in zip(*frames, strict=True) for frame in pair))
         _assert_received(family, one)
-    _assert_received(family, other, PIECES[::-1])
+        _assert_received(family, other, PIECES[::-1])
 
 
 @requirement("RFC 9293 3.1", "RFC 9293 3.10.7.4")

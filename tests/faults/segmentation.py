@@ -29,6 +29,15 @@ def stream(frame: bytes) -> bool:
     return transport_of(frame)[0] == 6 and bool(data_of(frame))
 
 
+def age(frame: bytes) -> Iterable[bytes]:
+    packet = Ether(frame)
+    if IP in packet:
+        packet[IP].ttl -= 1
+    else:
+        packet[IPv6].hlim -= 1
+    return repair(bytes(packet))
+
+
 def push(frame: bytes) -> Iterable[bytes]:
     packet = Ether(frame)
     packet[TCP].flags |= "P"
@@ -75,9 +84,15 @@ FAULTS = (
         cable=changes(with_data, exchange_words, FROM),
     ),
     Fault(
-        "every segment of a large send says that it is the last",
+        "a router is on the way, which counts the time to live down",
         cell="e1000e/msix",
         tests=segmentation("large_send_leaves_as_the_segments_that_it_is_made_of"),
+        cable=changes(stream, age, FROM),
+    ),
+    Fault(
+        "every segment of a large send says that it is the last",
+        cell="e1000/intx",
+        tests=segmentation("end_of_a_large_send_is_said_in_its_last_segment_alone[IPv4]"),
         cable=changes(stream, push, FROM),
     ),
     Fault(
