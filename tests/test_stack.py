@@ -205,3 +205,10 @@ def test_announces_the_length_that_it_is_told(ends: tuple[Wire, Wire]) -> None:
     answers = [Ether(record.frame)[TCP] for record in ends[0].cable.records if record.direction is Direction.FROM_DUT]
     assert answers[0].options == [("MSS", 536)]
     assert max(len(answer.payload) for answer in answers[1:]) <= 536
+
+
+def test_takes_what_is_new_in_a_segment_that_comes_again(connection: TcpConnection, sent: list[Packet]) -> None:
+    for flags, data in (("PA", b"one"), ("PA", b"onetwo"), ("FPA", b"onetwo"), ("FPA", b"onetwo")):
+        connection.hear(TCP(flags=flags, seq=8, ack=1001, window=1000) / data)
+    assert connection.received == b"onetwo"
+    assert [segment.ack for segment in sent] == [11, 14, 15, 15]

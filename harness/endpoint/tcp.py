@@ -117,12 +117,14 @@ class TcpConnection:
         self.established = True
         self._window = segment.window
         self._acknowledged = max(self._acknowledged, segment.ack)
-        if segment.seq == self._next_in:
-            self.received += data
+        old = (self._next_in - segment.seq) % _MODULUS
+        if old <= len(data):  # what is sent again may have more at its end, be it a FIN
+            new = data[old:]
+            self.received += new
             self.finished = self.finished or bool(segment.flags.F)
-            self._next_in = (self._next_in + len(data) + segment.flags.F) % _MODULUS
+            self._next_in = (self._next_in + len(new) + segment.flags.F) % _MODULUS
             if self._echo:
-                self._pending += data
+                self._pending += new
             self._closing = self._closing or (self.finished and not self._asked)
         if data or segment.flags.F:  # also what came twice, or too early: say what we wait for
             self._emit("A")
