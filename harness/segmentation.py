@@ -22,7 +22,7 @@ from harness.transmission import DISCARD, Carrier, data_of
 _END_FLAGS = 0x09
 """FIN and PSH: what a TCP says of the end of the data, so that no segment before the last can have them."""
 _END = 16
-"""Octets by which the end of a random payload is told."""
+"""Octets by which the last of some datagrams is told."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,9 @@ def send_stream(guest: Guest, wire: Wire, family: Family, payload: bytes, mss: i
         guest.endpoint().capture_outgoing(_from_dut(family)) as handed,
     ):
         guest.endpoint().transmit("tcp", family.wire, port, [payload])
-        return _sent(handed, seen, Carrier(family, "tcp").carries(port), payload)
+        is_ours = Carrier(family, "tcp").carries(port)
+        ends = lambda first, frame: _octets_up_to(first, frame) == len(payload)  # noqa: E731
+        return Sent(*(_up_to_the_end(capture, is_ours, ends) for capture in (handed, seen)))
 
 
 def send_datagrams(guest: Guest, wire: Wire, family: Family, payload: bytes, segment: int) -> Sent:
@@ -54,26 +56,30 @@ def send_datagrams(guest: Guest, wire: Wire, family: Family, payload: bytes, seg
     is_ours = Carrier(family, "udp").carries(DISCARD)
     with wire.capture(is_ours) as seen, guest.endpoint().capture_outgoing(_from_dut(family)) as handed:
         guest.endpoint().transmit("udp", family.wire, DISCARD, [payload], segment=segment)
-        return _sent(handed, seen, is_ours, payload)
+        ends = lambda _, frame: data_of(frame).endswith(payload[-_END:])  # noqa: E731
+        return Sent(*(_up_to_the_end(capture, is_ours, ends) for capture in (handed, seen)))
 
 
 def _from_dut(family: Family) -> bytes:
     return mac_octets(DUT.mac) + (IPV4_TYPE if family is IPV4 else IPV6_TYPE)
 
 
-def _sent(handed: Capture, seen: Capture, is_ours: Callable[[bytes], bool], payload: bytes) -> Sent:
-    return Sent(_up_to_the_end(handed, is_ours, payload), _up_to_the_end(seen, is_ours, payload))
+def _octets_up_to(first: bytes, last: bytes) -> int:
+    """Return how long a stream is from the beginning of one segment to the end of another."""
+    return (sequence_of(last) + len(data_of(last)) - sequence_of(first)) % (1 << 32)
 
 
-def _up_to_the_end(capture: Capture, is_ours: Callable[[bytes], bool], payload: bytes) -> tuple[bytes, ...]:
-    """Return the frames with data up to the one that ends the payload, or all if nothing more comes."""
+def _up_to_the_end(
+    capture: Capture, is_ours: Callable[[bytes], bool], ends: Callable[[bytes, bytes], bool]
+) -> tuple[bytes, ...]:
+    """Return the frames with data up to the one that ends the payload begun by the first, or all that come."""
     count, before = 1, -1
     while True:
         frames = capture.wait(count, DEADLINE_S)
         ours = [unpadded(frame) for frame in frames if is_ours(frame)]
         with_data = tuple(frame for frame in ours if data_of(frame))
         for number, frame in enumerate(with_data, 1):
-            if data_of(frame).endswith(payload[-_END:]):
+            if ends(with_data[0], frame):
                 return with_data[:number]
         if len(frames) == before:
             return with_data
