@@ -8,15 +8,16 @@ from harness.exchange import DEADLINE_S
 from harness.segmentation import reassembled, sequence_of
 from harness.transmission import data_of
 
+_TCP = 6
 _FIN_PSH = 0x09
 
 
 def delivered(capture: Capture, octets: int) -> list[bytes]:
-    """Return the captured frames with data, once they hold so many octets of one stream, or nothing more comes."""
+    """Return the captured segments with data, once they hold so many octets of one stream, or nothing more comes."""
     count, before = 1, -1
     while True:
         frames = capture.wait(count, DEADLINE_S)
-        with_data = [frame for frame in frames if data_of(frame)]
+        with_data = [frame for frame in frames if transport_of(frame)[0] == _TCP and data_of(frame)]
         complete = len(reassembled(sorted(with_data, key=sequence_of))) >= octets
         if complete or len(frames) == before:
             return with_data
