@@ -5,11 +5,10 @@ from collections.abc import Sequence
 from harness.endpoint.base import Capture
 from harness.endpoint.headers import IPV6_TYPE, transport_of
 from harness.exchange import DEADLINE_S
-from harness.segmentation import reassembled, sequence_of
+from harness.segmentation import END_FLAGS, flags_of, reassembled, sequence_of
 from harness.transmission import data_of
 
 _TCP = 6
-_FIN_PSH = 0x09
 
 
 def delivered(capture: Capture, octets: int) -> list[bytes]:
@@ -45,9 +44,9 @@ def _wrong_in(frame: bytes, by_place: dict[tuple[bytes, int], bytes]) -> str:
     what = f"{len(data_of(frame))} octets at sequence number {sequence}"
     if b"".join(map(data_of, joined)) != data_of(frame):
         return f"{what} that were not sent there"
-    if any(_flags(one) & _FIN_PSH for one in joined[:-1]):
+    if any(flags_of(one) & END_FLAGS for one in joined[:-1]):
         return f"{what}, across the end of a push"
-    if len({_flags(one) & ~_FIN_PSH for one in joined}) > 1:
+    if len({flags_of(one) & ~END_FLAGS for one in joined}) > 1:
         return f"{what}, of segments with different flags"
     if {_type_of_service(one) for one in joined} != {_type_of_service(frame)}:
         return f"{what}, of segments with different types of service"
@@ -57,10 +56,6 @@ def _wrong_in(frame: bytes, by_place: dict[tuple[bytes, int], bytes]) -> str:
 def _place(frame: bytes) -> tuple[bytes, int]:
     at = transport_of(frame)[1]
     return frame[at : at + 4], sequence_of(frame)
-
-
-def _flags(frame: bytes) -> int:
-    return frame[transport_of(frame)[1] + 13]
 
 
 def _type_of_service(frame: bytes) -> int:

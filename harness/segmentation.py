@@ -19,7 +19,7 @@ from harness.guest.base import Guest
 from harness.station import DUT
 from harness.transmission import DISCARD, Carrier, data_of
 
-_END_FLAGS = 0x09
+END_FLAGS = 0x09
 """FIN and PSH: what a TCP says of the end of the data, so that no segment before the last can have them."""
 _END = 16
 """Octets by which the last of some datagrams is told."""
@@ -109,22 +109,27 @@ def _part(whole: Packet, number: int, data: bytes, at: int, last: bool) -> bytes
     if TCP in part:
         segment.seq = (segment.seq + at) % (1 << 32)
         if not last:
-            segment.flags = int(segment.flags) & ~_END_FLAGS
+            segment.flags = int(segment.flags) & ~END_FLAGS
     else:
         del segment.len
     segment.remove_payload()
     return bytes(part / data if data else part)
 
 
+def flags_of(frame: bytes) -> int:
+    """Return a TCP segment's flags."""
+    return frame[transport_of(frame)[1] + 13]
+
+
 def end_flags(frame: bytes) -> str:
     """Return which of PSH and FIN a TCP segment has, such as "FP"."""
-    return str(FlagValue(frame[transport_of(frame)[1] + 13] & _END_FLAGS, "FSRPAUEC"))
+    return str(FlagValue(flags_of(frame) & END_FLAGS, "FSRPAUEC"))
 
 
 def without_end_flags(frame: bytes) -> bytes:
     """Return a TCP segment without PSH and FIN, and without its checksum, which covers them."""
     at = transport_of(frame)[1]
-    flags = bytes([frame[at + 13] & ~_END_FLAGS])
+    flags = bytes([frame[at + 13] & ~END_FLAGS])
     return frame[: at + 13] + flags + frame[at + 14 : at + 16] + b"\0\0" + frame[at + 18 :]
 
 
