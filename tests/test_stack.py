@@ -180,3 +180,35 @@ def test_damage_to_the_ipv4_header_shows() -> None:
 def test_no_udp_checksum_is_right_over_ipv4_and_wrong_over_ipv6() -> None:
     assert wrong_checksums(frame(IP, UDP(chksum=0) / b"x")) == []
     assert [one.partition(":")[0] for one in wrong_checksums(frame(IPv6, UDP(chksum=0) / b"x"))] == ["UDP"]
+
+
+def test_end_that_did_not_ask_closes_when_the_other_does(sent: list[Packet]) -> None:
+    sink = TcpConnection((2, 1), 400, sent.append)
+    sink.hear(TCP(flags="S", seq=7, window=1000))
+    sink.hear(TCP(flags="FPA", seq=8, ack=1001, window=1000) / b"all")
+    assert sink.received == b"all"
+    assert [str(segment.flags) for segment in sent] == ["SA", "A", "FA"]
+
+
+def test_segment_for_the_caller_to_send_has_its_place_and_moves_the_end(
+    connection: TcpConnection, sent: list[Packet]
+) -> None:
+    late, early = connection.segment(4, b"late"), connection.segment(0, b"soon", "PA")
+    assert [(one.seq, str(one.flags), one.ack) for one in (late, early)] == [(1005, "A", 8), (1001, "PA", 8)]
+    connection.hear(TCP(flags="PA", seq=8, ack=1009, window=1000) / b"back")
+    assert [(one.seq, one.ack) for one in sent] == [(1009, 12)]
+
+
+def test_announces_the_length_that_it_is_told(ends: tuple[Wire, Wire]) -> None:
+    with Stack(ends[1]).serve("tcp", WIRE.ip, mss=536) as port:
+        Stack(ends[0]).exchange("tcp", WIRE.ip, port, bytes(1000))
+    answers = [Ether(record.frame)[TCP] for record in ends[0].cable.records if record.direction is Direction.FROM_DUT]
+    assert answers[0].options == [("MSS", 536)]
+    assert max(len(answer.payload) for answer in answers[1:]) <= 536
+
+
+def test_takes_what_is_new_in_a_segment_that_comes_again(connection: TcpConnection, sent: list[Packet]) -> None:
+    for flags, data in (("PA", b"one"), ("PA", b"onetwo"), ("FPA", b"onetwo"), ("FPA", b"onetwo")):
+        connection.hear(TCP(flags=flags, seq=8, ack=1001, window=1000) / data)
+    assert connection.received == b"onetwo"
+    assert [segment.ack for segment in sent] == [11, 14, 15, 15]

@@ -1,17 +1,19 @@
 """The ssh endpoint: a scapy worker on a host reached over SSH, one process for as long as the connection lives."""
 
+import errno
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, BinaryIO, cast
+from dataclasses import dataclass
+from typing import Any, BinaryIO, Literal, cast
 
 import paramiko
 from scapy.packet import Packet
 
 from harness.endpoint.base import Capture, Endpoint
 from harness.endpoint.worker import join_frames, message, read_message, split_frames
-from harness.errors import NicproofError
+from harness.errors import NicproofError, Unsupported
 
 _log = logging.getLogger(__name__)
 
@@ -72,9 +74,9 @@ class WorkerConnection:
 class RemoteCapture(Capture):
     """A capture that runs on the far side."""
 
-    def __init__(self, worker: WorkerConnection, interface: str, contains: bytes) -> None:
+    def __init__(self, worker: WorkerConnection, interface: str, contains: bytes, *, outgoing: bool = False) -> None:
         self._worker = worker
-        self._number = worker.ask("capture", contains, interface=interface)[0]["capture"]
+        self._number = worker.ask("capture", contains, interface=interface, outgoing=outgoing)[0]["capture"]
 
     def wait(self, count: int, deadline_s: float = 5.0) -> list[bytes]:
         """Return the frames so far as soon as there are `count`, or at the deadline."""
@@ -84,6 +86,23 @@ class RemoteCapture(Capture):
     def end(self) -> None:
         """End the capture on the far side."""
         self._worker.ask("end_capture", capture=self._number)
+
+
+@dataclass(frozen=True)
+class ExtraHeader:
+    """What a stack is told to put between an IP header and what it carries.
+
+    Attributes:
+        kind: IPv4's options (RFC 791, 3.1), or IPv6's extension header (RFC 8200, 4.3 and 4.6).
+        octets: of it, whole; a stack sets an extension header's first by itself.
+    """
+
+    kind: Literal["options", "hop-by-hop", "destination"]
+    octets: bytes
+
+    def __str__(self) -> str:
+        """Return the kind."""
+        return self.kind
 
 
 class RemoteEndpoint(Endpoint):
@@ -118,6 +137,15 @@ class RemoteEndpoint(Endpoint):
         finally:
             seen.end()
 
+    @contextmanager
+    def capture_outgoing(self, contains: bytes) -> Iterator[RemoteCapture]:
+        """Capture the frames that hold `contains` as the host's stack hands them to the driver: large sends whole."""
+        handed = RemoteCapture(self.worker, self.interface, contains, outgoing=True)
+        try:
+            yield handed
+        finally:
+            handed.end()
+
     def serve(self, transport: str, address: str) -> int:
         """Echo what comes to a UDP or TCP port of the host's own stack on `address`; return the port."""
         return int(self.worker.ask("serve", address=self._scoped(address), transport=transport)[0]["port"])
@@ -132,6 +160,41 @@ class RemoteEndpoint(Endpoint):
         if "ended" in header:
             _log.warning("%s to %s port %d from the guest: %s", transport, address, port, header["ended"])
         return answer
+
+    def transmit(
+        self,
+        transport: Literal["udp", "tcp", "icmpv6"],
+        address: str,
+        port: int,
+        payloads: Sequence[bytes],
+        *,
+        header: ExtraHeader | None = None,
+        segment: int | None = None,
+        deadline_s: float = 20.0,
+    ) -> None:
+        """Send payloads through the host's own stack; whether they came is for the other end to say.
+
+        Args:
+            transport: a datagram or an echo request each, or one TCP connection, which both ends then close.
+            address: where to.
+            port: without a meaning for echo requests.
+            payloads: in their order.
+            header: what each packet has behind its IP header.
+            segment: how many octets of a UDP payload make a datagram.
+            deadline_s: for each step.
+
+        Raises:
+            Unsupported: the stack does not cut UDP payloads for this NIC.
+        """
+        request = {"address": self._scoped(address), "port": port, "transport": transport, "deadline_s": deadline_s}
+        extra = (header.kind, header.octets.hex()) if header else None
+        blob = join_frames(payloads)
+        answer, _ = self.worker.ask("transmit", blob, patience_s=deadline_s, header=extra, segment=segment, **request)
+        if segment is not None and answer.get("errno") == errno.EIO:
+            # Linux before 6.11 without transmit checksum offload (net/ipv4/udp.c, udp_send_skb)
+            raise Unsupported("UDP segmentation: the guest's stack refuses it on a NIC that computes no checksums")
+        if "ended" in answer:
+            _log.warning("%s to %s port %d from the guest: %s", transport, address, port, answer["ended"])
 
     def _scoped(self, address: str) -> str:
         """Return a link-local address with its link, for an address alone says not where (RFC 4007, 11)."""

@@ -13,6 +13,7 @@ from scapy.packet import Packet
 from harness.endpoint.base import padded
 from harness.endpoint.cable import Record
 from harness.endpoint.checksum import wrong_checksums
+from harness.endpoint.headers import IPV4_TYPE, IPV6_TYPE, transport_of, unpadded
 from harness.endpoint.tcp import TcpConnection
 from harness.endpoint.wire import Wire
 from harness.station import DUT, WIRE
@@ -30,19 +31,27 @@ class Stack:
         self._wire = wire
 
     @contextmanager
-    def serve(self, transport: str, address: str) -> Iterator[int]:
-        """Echo what the DUT sends to a "udp" or "tcp" port of ours on `address`, in a `with` block; gives the port."""
+    def serve(self, transport: str, address: str, *, mss: int | None = None, echo: bool = True) -> Iterator[int]:
+        """Take what the DUT sends to a "udp" or "tcp" port of ours on `address`, in a `with` block; gives the port.
+
+        Args:
+            transport: "udp" or "tcp".
+            address: one of `WIRE`'s.
+            mss: the longest TCP segment to ask for and to send; as long as a frame holds if None.
+            echo: send back what comes.
+        """
         port = next(_ports)
         connections: dict[int, TcpConnection] = {}
 
         def hear(packet: Packet) -> None:
             peer = packet[_LAYERS[transport]].sport
             if transport == "udp":
-                self._send(address, _sender(packet), UDP(sport=port, dport=peer) / bytes(packet[UDP].payload))
+                if echo:
+                    self._send(address, _sender(packet), UDP(sport=port, dport=peer) / bytes(packet[UDP].payload))
                 return
             if peer not in connections:
                 send = partial(self._send, address, _sender(packet))
-                connections[peer] = TcpConnection((port, peer), _mss(address), send, echo=True)
+                connections[peer] = TcpConnection((port, peer), mss or _mss(address), send, echo=echo)
             connections[peer].hear(packet[TCP])
 
         with self._listening(transport, address, port, hear):
@@ -53,31 +62,39 @@ class Stack:
 
         Over TCP the connection is then closed from both ends, unless the DUT does not play its part.
         """
-        own_address = WIRE.ip6 if ":" in address else WIRE.ip
-        own = next(_ports)
-        send = partial(self._send, own_address, address)
         if transport == "udp":
+            own_address = WIRE.ip6 if ":" in address else WIRE.ip
+            own = next(_ports)
             is_answer = partial(_is_for, transport, own_address, own)
-            request = self._framed(own_address, address, UDP(sport=own, dport=port) / payload)
+            request = framed(own_address, address, UDP(sport=own, dport=port) / payload)
             with self._wire.capture(is_answer) as answers:
                 self._wire.send(request)
                 found = answers.wait(1, deadline_s)
-            return bytes(Ether(_unpadded(found[0]))[UDP].payload) if found and not wrong_checksums(found[0]) else b""
-        connection = TcpConnection((own, port), _mss(address), send)
-        with self._listening(transport, own_address, own, lambda packet: connection.hear(packet[TCP])):
-            connection.open()
+            return bytes(Ether(unpadded(found[0]))[UDP].payload) if found and not wrong_checksums(found[0]) else b""
+        with self.connect(address, port, deadline_s) as connection:
             connection.write(payload)
             connection.wait(lambda: len(connection.received) >= len(payload), deadline_s)
+        return bytes(connection.received)
+
+    @contextmanager
+    def connect(self, address: str, port: int, deadline_s: float = 10.0) -> Iterator[TcpConnection]:
+        """Connect to a TCP port of the DUT for a `with` block, and close the connection from both ends behind it."""
+        own_address = WIRE.ip6 if ":" in address else WIRE.ip
+        own = next(_ports)
+        connection = TcpConnection((own, port), _mss(address), partial(self._send, own_address, address))
+        with self._listening("tcp", own_address, own, lambda packet: connection.hear(packet[TCP])):
+            connection.open()
+            connection.wait(lambda: connection.established, deadline_s)
+            yield connection
             connection.close()
             connection.wait(lambda: connection.closed, deadline_s)
-        return bytes(connection.received)
 
     @contextmanager
     def _listening(self, transport: str, address: str, port: int, hear: Callable[[Packet], None]) -> Iterator[None]:
         def listen(record: Record) -> None:
             # A damaged segment is no segment: what waits for it says that it did not come.
             if _is_for(transport, address, port, record.frame) and not wrong_checksums(record.frame):
-                hear(Ether(_unpadded(record.frame)))
+                hear(Ether(unpadded(record.frame)))
 
         self._wire.cable.watch(listen)
         try:
@@ -86,11 +103,14 @@ class Stack:
             self._wire.cable.unwatch(listen)
 
     def _send(self, source: str, target: str, segment: Packet) -> None:
-        self._wire.send(self._framed(source, target, segment))
+        self._wire.send(framed(source, target, segment))
 
-    def _framed(self, source: str, target: str, segment: Packet) -> bytes:
-        network = IPv6 if ":" in target else IP
-        return padded(Ether(src=WIRE.mac, dst=DUT.mac) / network(src=source, dst=target) / segment)
+
+def framed(source: str, target: str, segment: Packet, *, tos: int = 0) -> bytes:
+    """Return a frame to the DUT that carries a datagram or a segment, with a type of service (IPv6: traffic class)."""
+    network = IPv6(tc=tos) if ":" in target else IP(tos=tos)
+    network.src, network.dst = source, target
+    return padded(Ether(src=WIRE.mac, dst=DUT.mac) / network / segment)
 
 
 def _mss(address: str) -> int:
@@ -102,18 +122,9 @@ def _sender(packet: Packet) -> str:
     return str(packet[IPv6 if IPv6 in packet else IP].src)
 
 
-def _unpadded(frame: bytes) -> bytes:
-    """Return a frame without what follows its IP packet."""
-    if frame[12:14] == b"\x86\xdd":
-        return frame[: 54 + int.from_bytes(frame[18:20], "big")]
-    return frame[: 14 + int.from_bytes(frame[16:18], "big")]
-
-
 def _is_for(transport: str, address: str, port: int, frame: bytes) -> bool:
     """Whether a frame is for a port of ours, judged by a few octets: a flood must not wait for scapy."""
-    kind, protocol, at = (b"\x86\xdd", 20, 54) if ":" in address else (b"\x08\x00", 23, 34)
-    return (
-        frame[12:14] == kind
-        and frame[protocol : protocol + 1] == bytes([_PROTOCOLS[transport]])
-        and frame[at + 2 : at + 4] == port.to_bytes(2, "big")
-    )
+    if frame[12:14] != (IPV6_TYPE if ":" in address else IPV4_TYPE):
+        return False
+    protocol, at = transport_of(frame)
+    return protocol == _PROTOCOLS[transport] and frame[at + 2 : at + 4] == port.to_bytes(2, "big")

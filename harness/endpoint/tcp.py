@@ -35,7 +35,7 @@ class TcpConnection:
             ports: ours and the other's.
             mss: the longest segment to send and to accept, octets; the other end may accept only shorter ones.
             send: takes each segment (scapy's TCP layer and data).
-            echo: send back what comes, and close when the other end does.
+            echo: send back what comes.
         """
         self._ports = ports
         self._mss = self._longest = mss
@@ -47,7 +47,7 @@ class TcpConnection:
         self._acknowledged = _FIRST
         self._window = 0
         self._next_in = 0
-        self._closing = self._fin_sent = False
+        self._closing = self._fin_sent = self._asked = False
         self.received = bytearray()
         self.established = self.finished = self.reset = False
 
@@ -57,8 +57,9 @@ class TcpConnection:
         return self.finished and self._fin_sent and self._acknowledged == self._next_out
 
     def open(self) -> None:
-        """Ask for the connection."""
+        """Ask for the connection; an end that did not ask closes when the other does."""
         with self._changed:
+            self._asked = True
             self._emit("S")
 
     def write(self, data: bytes) -> None:
@@ -66,6 +67,16 @@ class TcpConnection:
         with self._changed:
             self._pending += data
             self._push()
+
+    def segment(self, at: int, data: bytes, flags: str = "A") -> Packet:
+        """Return a segment for the caller to send, whose data lies `at` octets behind the first of the stream.
+
+        So what an ordinary end never does can be sent: out of order, twice, damaged, with any flags.
+        """
+        with self._changed:
+            first = (_FIRST + 1 + at) % _MODULUS
+            self._next_out = max(self._next_out, first + len(data))
+            return self._made(flags, first) / data
 
     def close(self) -> None:
         """Say, after all data, that there is no more."""
@@ -109,13 +120,15 @@ class TcpConnection:
         self.established = True
         self._window = segment.window
         self._acknowledged = max(self._acknowledged, segment.ack)
-        if segment.seq == self._next_in:
-            self.received += data
+        old = (self._next_in - segment.seq) % _MODULUS
+        if old <= len(data):  # what is sent again may have more at its end, be it a FIN
+            new = data[old:]
+            self.received += new
             self.finished = self.finished or bool(segment.flags.F)
-            self._next_in = (self._next_in + len(data) + segment.flags.F) % _MODULUS
+            self._next_in = (self._next_in + len(new) + segment.flags.F) % _MODULUS
             if self._echo:
-                self._pending += data
-                self._closing = self.finished
+                self._pending += new
+            self._closing = self._closing or (self.finished and not self._asked)
         if data or segment.flags.F:  # also what came twice, or too early: say what we wait for
             self._emit("A")
         self._push()
@@ -135,16 +148,19 @@ class TcpConnection:
             self._emit("FA")
 
     def _emit(self, flags: str, data: bytes = b"") -> None:
+        segment = self._made(flags, self._next_out)
+        self._next_out += len(data) + ("S" in flags or "F" in flags)
+        self._send(segment / data if data else segment)
+
+    def _made(self, flags: str, sequence: int) -> Packet:
         own, other = self._ports
         options = [("MSS", self._mss)] if "S" in flags else []
-        segment = TCP(
+        return TCP(
             sport=own,
             dport=other,
             flags=flags,
-            seq=self._next_out,
+            seq=sequence,
             ack=self._next_in,
             window=_WINDOW,
             options=options,
         )
-        self._next_out += len(data) + ("S" in flags or "F" in flags)
-        self._send(segment / data if data else segment)

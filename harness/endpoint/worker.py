@@ -29,6 +29,17 @@ LONGEST_FRAME = 65536 + 64
 """Octets: the longest packet there is, behind an Ethernet header."""
 BATCH = 64
 """Frames taken at once from a socket that does not block."""
+ETH_P_ALL = 3
+UDP_SEGMENT = 103
+"""Linux's socket option (include/uapi/linux/udp.h), which Python has no name for."""
+ECHO_REQUEST = struct.pack("!BBHHH", 128, 0, 0, 0x4E50, 0)
+"""ICMPv6 (RFC 4443, 4.1); the stack computes the checksum."""
+HEADERS = {
+    "options": (socket.IPPROTO_IP, getattr(socket, "IP_OPTIONS", 4)),
+    "hop-by-hop": (socket.IPPROTO_IPV6, getattr(socket, "IPV6_HOPOPTS", 54)),
+    "destination": (socket.IPPROTO_IPV6, getattr(socket, "IPV6_DSTOPTS", 59)),
+}
+"""What may stand behind the IP header, and the socket option that puts it there."""
 
 
 def read_message(stream: BinaryIO) -> tuple[dict[str, Any], bytes] | None:
@@ -72,10 +83,28 @@ def split_frames(blob: bytes) -> list[bytes]:
     return frames
 
 
+class _Outgoing:
+    """The frames that the host's stack hands to a driver, as scapy's sockets give those that it receives."""
+
+    def __init__(self, interface: str) -> None:
+        self.ins = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
+        self.ins.bind((interface, ETH_P_ALL))
+
+    def fileno(self) -> int:
+        return self.ins.fileno()
+
+    def recv_raw(self, octets: int) -> tuple[None, bytes | None, None]:
+        frame, origin = self.ins.recvfrom(octets)
+        return None, frame if origin[2] == socket.PACKET_OUTGOING else None, None
+
+    def close(self) -> None:
+        self.ins.close()
+
+
 class Capture:
     """Frames that an interface receives and that hold a marker, collected in the background from now on."""
 
-    def __init__(self, interface: str, contains: bytes, promiscuous: bool = False) -> None:
+    def __init__(self, interface: str, contains: bytes, promiscuous: bool = False, outgoing: bool = False) -> None:
         from scapy.config import conf
 
         self._contains = contains
@@ -84,7 +113,7 @@ class Capture:
         self._changed = threading.Condition()
         self._stop, self._stopped = os.pipe()
         # To look must not change what a NIC under test accepts; one at the far end of the cable has to accept all.
-        self._socket = conf.L2socket(iface=interface, promisc=promiscuous)
+        self._socket: Any = _Outgoing(interface) if outgoing else conf.L2socket(iface=interface, promisc=promiscuous)
         self._batch = 1
         if hasattr(socket, "AF_PACKET"):
             self._batch = BATCH
@@ -200,10 +229,12 @@ class Worker:
                 transmit(frame)
         return {"sent": repeat * len(frames)}, b""
 
-    def do_capture(self, blob: bytes, interface: str, promiscuous: bool = False) -> tuple[dict[str, Any], bytes]:
-        """Begin a capture of the frames that hold the blob; from the answer on none is missed."""
+    def do_capture(
+        self, blob: bytes, interface: str, promiscuous: bool = False, outgoing: bool = False
+    ) -> tuple[dict[str, Any], bytes]:
+        """Begin a capture of the frames that come, or go out, and hold the blob; from the answer on none is missed."""
         number = len(self._captures)
-        self._captures[number] = Capture(interface, blob, promiscuous)
+        self._captures[number] = Capture(interface, blob, promiscuous, outgoing)
         return {"capture": number}, b""
 
     def do_collect(self, blob: bytes, capture: int, count: int, deadline_s: float) -> tuple[dict[str, Any], bytes]:
@@ -256,6 +287,48 @@ class Worker:
             except OSError as error:
                 return {"ended": str(error)}, answer
         return {}, answer
+
+    def do_transmit(
+        self,
+        blob: bytes,
+        address: str,
+        port: int,
+        transport: str,
+        deadline_s: float,
+        header: tuple[str, str] | None = None,
+        segment: int | None = None,
+    ) -> tuple[dict[str, Any], bytes]:
+        """Send each payload of the blob to a port, over the host's own stack: "udp", "tcp", "icmpv6" (echo requests).
+
+        A TCP connection is closed from both ends behind the last. `header` is a key of HEADERS and its octets in
+        hexadecimal; `segment` has the stack or the NIC cut a UDP payload into datagrams with as many octets.
+        A network that fails is an answer too.
+        """
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        kind, protocol = {
+            "udp": (socket.SOCK_DGRAM, socket.IPPROTO_UDP),
+            "tcp": (socket.SOCK_STREAM, socket.IPPROTO_TCP),
+            "icmpv6": (socket.SOCK_RAW, socket.IPPROTO_ICMPV6),
+        }[transport]
+        service = None if transport == "icmpv6" else port
+        where = socket.getaddrinfo(address, service, family, kind, protocol)[0][4]
+        with socket.socket(family, kind, protocol) as client:
+            client.settimeout(deadline_s)
+            if header is not None:
+                client.setsockopt(*HEADERS[header[0]], bytes.fromhex(header[1]))
+            if segment is not None:
+                client.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, segment)
+            try:
+                client.connect(where)
+                for payload in split_frames(blob):
+                    client.sendall(ECHO_REQUEST + payload if transport == "icmpv6" else payload)
+                if transport == "tcp":
+                    client.shutdown(socket.SHUT_WR)
+                    while client.recv(65536):
+                        pass
+            except OSError as error:
+                return {"ended": str(error), "errno": error.errno}, b""
+        return {}, b""
 
 
 def main() -> None:

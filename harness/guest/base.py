@@ -9,8 +9,8 @@ from typing import Literal
 
 from harness.endpoint.far import FarStation
 from harness.endpoint.remote import RemoteEndpoint
+from harness.guest.checksums import ChecksumOperations
 from harness.guest.filters import FilterOperations
-from harness.guest.offloads import OffloadOperations
 from harness.guest.mtu import MtuOperations
 from harness.guest.offloads import OffloadOperations
 from harness.guest.statistics import StatisticsOperations
@@ -70,7 +70,7 @@ class InterruptClaim:
     vectors: tuple[Vector, ...]
 
 
-class Guest(FilterOperations, MtuOperations, OffloadOperations, StatisticsOperations):
+class Guest(ChecksumOperations, FilterOperations, MtuOperations, OffloadOperations, StatisticsOperations):
     """A guest that nobody can log in to: every operation is lacking."""
 
     @property

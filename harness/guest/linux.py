@@ -10,8 +10,8 @@ from harness.endpoint.far import FarStation, far_station
 from harness.endpoint.remote import WORKER_ADDRESS, RemoteEndpoint, WorkerConnection
 from harness.errors import NicproofError, Unsupported
 from harness.guest.base import Driver, Guest, Identity, InterruptClaim, Link, Vector
+from harness.guest.linux_checksums import LinuxChecksums
 from harness.guest.linux_filters import LinuxFilters
-from harness.guest.linux_offloads import LinuxOffloads
 from harness.guest.linux_mtu import LinuxMtu
 from harness.guest.linux_offloads import LinuxOffloads
 from harness.guest.linux_statistics import LinuxStatistics
@@ -75,7 +75,7 @@ def parse_interrupts(text: str, kinds: Mapping[int, str], line_names: Collection
     return InterruptClaim(ways.pop() if ways else InterruptMode.POLLED, tuple(sorted(vectors, key=lambda v: v.index)))
 
 
-class LinuxGuest(LinuxFilters, LinuxMtu, LinuxOffloads, LinuxStatistics, Guest):
+class LinuxGuest(LinuxChecksums, LinuxFilters, LinuxMtu, LinuxOffloads, LinuxStatistics, Guest):
     """A Linux guest, asked through its own tools and file systems."""
 
     @property

@@ -11,6 +11,7 @@ _FEATURES: Mapping[Offload, str] = {
     Offload.RX_CHECKSUM: "rx-checksumming",
     Offload.TX_CHECKSUM: "tx-checksumming",
     Offload.TCP_SEGMENTATION: "tcp-segmentation-offload",
+    Offload.TCP6_SEGMENTATION: "tx-tcp6-segmentation",
     Offload.UDP_SEGMENTATION: "tx-udp-segmentation",
     Offload.RECEIVE_AGGREGATION: "generic-receive-offload",
     Offload.VLAN_STRIPPING: "rx-vlan-offload",

@@ -13,6 +13,7 @@ class Offload(StrEnum):
     RX_CHECKSUM = "receive checksum"
     TX_CHECKSUM = "transmit checksum"
     TCP_SEGMENTATION = "TCP segmentation"
+    TCP6_SEGMENTATION = "TCP segmentation over IPv6"
     UDP_SEGMENTATION = "UDP segmentation"
     RECEIVE_AGGREGATION = "receive aggregation by the stack"
     VLAN_STRIPPING = "VLAN tag stripping"

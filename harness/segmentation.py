@@ -1,0 +1,151 @@
+"""Large sends: what a guest's stack hands to its driver, what came of it on the cable, and what must have."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from scapy.fields import FlagValue
+from scapy.layers.inet import IP, TCP, UDP
+from scapy.layers.inet6 import IPv6
+from scapy.layers.l2 import Ether
+from scapy.packet import Packet
+
+from harness.endpoint.base import Capture
+from harness.endpoint.headers import IPV4_TYPE, IPV6_TYPE, transport_of, unpadded
+from harness.endpoint.stack import Stack
+from harness.endpoint.wire import Wire
+from harness.exchange import DEADLINE_S
+from harness.frames import IPV4, Family, mac_octets
+from harness.guest.base import Guest
+from harness.station import DUT
+from harness.transmission import DISCARD, Carrier, data_of
+
+END_FLAGS = 0x09
+"""FIN and PSH: what a TCP says of the end of the data, so that no segment before the last can have them."""
+_END = 16
+"""Octets by which the last of some datagrams is told."""
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What the guest's stack gave to its driver, and what came of it on the cable: the frames that carry data."""
+
+    handed: tuple[bytes, ...]
+    seen: tuple[bytes, ...]
+
+    @property
+    def largest_handed(self) -> int:
+        """Octets of the longest frame that the driver was given."""
+        return max(map(len, self.handed), default=0)
+
+
+def send_stream(guest: Guest, wire: Wire, family: Family, payload: bytes, mss: int) -> Sent:
+    """Have the guest send a stream to a service of the wire's that takes no longer segments than `mss`."""
+    with (
+        Stack(wire).serve("tcp", family.wire, mss=mss, echo=False) as port,
+        wire.capture(Carrier(family, "tcp").carries(port)) as seen,
+        guest.endpoint().capture_outgoing(_from_dut(family)) as handed,
+    ):
+        guest.endpoint().transmit("tcp", family.wire, port, [payload])
+        is_ours = Carrier(family, "tcp").carries(port)
+        ends = lambda first, frame: _octets_up_to(first, frame) == len(payload)  # noqa: E731
+        return Sent(*(_up_to_the_end(capture, is_ours, ends) for capture in (handed, seen)))
+
+
+def send_datagrams(guest: Guest, wire: Wire, family: Family, payload: bytes, segment: int) -> Sent:
+    """Have the guest send a payload in datagrams of `segment` octets, which its stack or its NIC makes of it."""
+    is_ours = Carrier(family, "udp").carries(DISCARD)
+    with wire.capture(is_ours) as seen, guest.endpoint().capture_outgoing(_from_dut(family)) as handed:
+        guest.endpoint().transmit("udp", family.wire, DISCARD, [payload], segment=segment)
+        ends = lambda _, frame: data_of(frame).endswith(payload[-_END:])  # noqa: E731
+        return Sent(*(_up_to_the_end(capture, is_ours, ends) for capture in (handed, seen)))
+
+
+def _from_dut(family: Family) -> bytes:
+    return mac_octets(DUT.mac) + (IPV4_TYPE if family is IPV4 else IPV6_TYPE)
+
+
+def _octets_up_to(first: bytes, last: bytes) -> int:
+    """Return how long a stream is from the beginning of one segment to the end of another."""
+    return (sequence_of(last) + len(data_of(last)) - sequence_of(first)) % (1 << 32)
+
+
+def _up_to_the_end(
+    capture: Capture, is_ours: Callable[[bytes], bool], ends: Callable[[bytes, bytes], bool]
+) -> tuple[bytes, ...]:
+    """Return the frames with data up to the one that ends the payload begun by the first, or all that come."""
+    count, before = 1, -1
+    while True:
+        frames = capture.wait(count, DEADLINE_S)
+        ours = [unpadded(frame) for frame in frames if is_ours(frame)]
+        with_data = tuple(frame for frame in ours if data_of(frame))
+        for number, frame in enumerate(with_data, 1):
+            if ends(with_data[0], frame):
+                return with_data[:number]
+        if len(frames) == before:
+            return with_data
+        count, before = len(frames) + 1, len(frames)
+
+
+def cut(handed: bytes, octets: int) -> list[bytes]:
+    """Return the frames that a large send must leave as: none with more data than `octets`, each header its own.
+
+    IPv4 identifications and sequence numbers count on from those of the large send; what a TCP says of the end of the
+    data, it says in the last segment alone.
+    """
+    data, whole = data_of(handed), Ether(handed)
+    starts = range(0, len(data), octets) or range(1)
+    return [_part(whole, number, data[at : at + octets], at, at == starts[-1]) for number, at in enumerate(starts)]
+
+
+def _part(whole: Packet, number: int, data: bytes, at: int, last: bool) -> bytes:
+    part = whole.copy()
+    if IP in part:
+        part[IP].id = (part[IP].id + number) % 65536
+        del part[IP].len, part[IP].chksum
+    else:
+        del part[IPv6].plen
+    segment = part[TCP if TCP in part else UDP]
+    del segment.chksum
+    if TCP in part:
+        segment.seq = (segment.seq + at) % (1 << 32)
+        if not last:
+            segment.flags = int(segment.flags) & ~END_FLAGS
+    else:
+        del segment.len
+    segment.remove_payload()
+    return bytes(part / data if data else part)
+
+
+def flags_of(frame: bytes) -> int:
+    """Return a TCP segment's flags."""
+    return frame[transport_of(frame)[1] + 13]
+
+
+def end_flags(frame: bytes) -> str:
+    """Return which of PSH and FIN a TCP segment has, such as "FP"."""
+    return str(FlagValue(flags_of(frame) & END_FLAGS, "FSRPAUEC"))
+
+
+def without_end_flags(frame: bytes) -> bytes:
+    """Return a TCP segment without PSH and FIN, and without its checksum, which covers them."""
+    at = transport_of(frame)[1]
+    flags = bytes([frame[at + 13] & ~END_FLAGS])
+    return frame[: at + 13] + flags + frame[at + 14 : at + 16] + b"\0\0" + frame[at + 18 :]
+
+
+def reassembled(frames: Sequence[bytes]) -> bytes:
+    """Return the octets that TCP segments carry up to the first gap; what comes again changes nothing."""
+    stream, first = bytearray(), None
+    for frame in frames:
+        sequence, data = sequence_of(frame), data_of(frame)
+        first = sequence if first is None else first
+        at = (sequence - first) % (1 << 32)
+        if at <= len(stream):
+            stream += data[len(stream) - at :]
+    return bytes(stream)
+
+
+def sequence_of(frame: bytes) -> int:
+    """Return a TCP segment's sequence number."""
+    at = transport_of(frame)[1]
+    return int.from_bytes(frame[at + 4 : at + 8], "big")

@@ -1,0 +1,214 @@
+"""Checksums: each one that leaves is right, whoever computes it, and nothing whose checksum is wrong is delivered.
+
+A NIC may compute the checksums of TCP and UDP and check those of what it receives; if it does not, the stack does. The
+rules are the same, so each is checked with the offload on and off: where the driver has it fixed one way, the other is
+skipped. Asserted exactly, without tolerance. What leaves is computed anew at the wire, pseudo header, options and
+extension headers taken into account. What arrives is believed delivered when the service in the guest that it was for
+sends it back. Each damaged packet differs in one bit and is followed, in the same window and to the same service, by a
+sound one; the stack must count exactly as many errors as were sent.
+
+VLAN tags are the VLAN suite's matter.
+"""
+
+import pytest
+from scapy.layers.inet import TCP, UDP
+from scapy.layers.l2 import Ether
+from scapy.packet import Packet
+
+from harness.cell import Cell
+from harness.damage import damaged, damaged_header, from_port
+from harness.endpoint.base import padded
+from harness.endpoint.checksum import wrong_checksums
+from harness.endpoint.remote import ExtraHeader
+from harness.endpoint.stack import Stack, framed
+from harness.endpoint.wire import Wire
+from harness.exchange import DEADLINE_S
+from harness.frames import IPV4, IPV6, Family, difference, echo_frame, random_payloads, summing_to_zero
+from harness.guest.base import Guest
+from harness.guest.checksums import Checksum
+from harness.guest.offloads import Offload
+from harness.station import DUT, WIRE
+from harness.suite import requirement
+from harness.transmission import (
+    CARRIERS,
+    DISCARD,
+    EXTRA_HEADERS,
+    Carrier,
+    data_of,
+    extra_octets,
+    payloads_of,
+    transmitted,
+)
+
+PAYLOADS = random_payloads([1, 2, 17, 18, 1000, 1001, 1400])
+"""Odd and even lengths, in padded frames and in long ones."""
+SOUND, SPOILT = random_payloads([100] * 6)[::2], random_payloads([100] * 6)[1::2]
+PORT = 40004
+
+both_families = pytest.mark.parametrize("family", [IPV4, IPV6], ids=str)
+with_and_without = pytest.mark.parametrize("offload", [True, False], ids=["on", "off"])
+
+
+@requirement(
+    "RFC 768", "RFC 9293 3.1", "RFC 4443 2.3", "82540EM 3.6", "82574L 7.2 POPTS", "82576 7.2.5", "virtio 1.2 5.1.6.2"
+)
+@with_and_without
+@pytest.mark.parametrize("carrier", CARRIERS, ids=str)
+def test_packet_leaves_with_right_checksums(guest: Guest, wire: Wire, carrier: Carrier, offload: bool) -> None:
+    """Whatever the stack sends, of odd or even length, leaves with right checksums."""
+    guest.set_offload(Offload.TX_CHECKSUM, offload)
+    _assert_right(transmitted(guest, wire, carrier, PAYLOADS), carrier, 0)
+
+
+@requirement(
+    "RFC 791 3.1", "RFC 8200 4.3", "RFC 8200 4.6", "RFC 8200 8.1", "82540EM 3.6", "82574L 7.2 POPTS", "82576 7.2.5"
+)
+@with_and_without
+@pytest.mark.parametrize("header", EXTRA_HEADERS, ids=str)
+def test_packet_with_more_headers_leaves_with_right_checksums(
+    guest: Guest, wire: Wire, header: ExtraHeader, offload: bool
+) -> None:
+    """IPv4 options and IPv6 extension headers lead no one astray: the checksums of what follows them are right."""
+    guest.set_offload(Offload.TX_CHECKSUM, offload)
+    family = IPV4 if header.kind == "options" else IPV6
+    for carrier in CARRIERS:
+        if carrier.family is family:
+            _assert_right(transmitted(guest, wire, carrier, PAYLOADS, header), carrier, len(header.octets))
+
+
+def _assert_right(seen: list[bytes], carrier: Carrier, extra: int) -> None:
+    wrong = difference(PAYLOADS, payloads_of(seen))
+    assert not wrong, f"of {carrier} payloads from the guest, {wrong}"
+    lengths = {extra_octets(frame, carrier.family) for frame in seen}
+    assert lengths == {extra}, f"expected {extra} octets of further headers in each {carrier} packet, seen {lengths}"
+    checksums = {one for frame in seen for one in wrong_checksums(frame)}
+    assert not checksums, f"expected right checksums in {len(seen)} {carrier} packets, seen {sorted(checksums)}"
+
+
+@requirement("RFC 768", "RFC 8200 8.1")
+def test_udp_checksum_of_zero_is_sent_as_ones_by_software(guest: Guest, wire: Wire) -> None:
+    """Without the offload, too, a UDP checksum that comes out as zero is sent as ffff."""
+    guest.set_offload(Offload.TX_CHECKSUM, False)
+    for family in (IPV4, IPV6):
+        port = guest.endpoint().serve("udp", family.dut)
+        probe = summing_to_zero(family.to_dut() / UDP(sport=PORT, dport=port))
+        answer: Packet | None = wire.ask([padded(probe)], lambda packet: UDP in packet and packet[UDP].sport == port)  # noqa: B023
+        assert answer is not None, f"expected the service in the guest to answer over {family}, seen nothing"
+        assert answer[UDP].chksum == 0xFFFF, f"expected UDP checksum ffff over {family}, seen {answer[UDP].chksum:04x}"
+
+
+@requirement("82540EM 3.6", "82574L 7.2 POPTS", "82576 7.2.5", "virtio 1.2 5.1.6.2")
+def test_raw_frame_with_a_wrong_checksum_leaves_as_it_is(guest: Guest, wire: Wire) -> None:
+    """A NIC puts no checksum where it was not asked to: raw frames leave octet for octet, wrong checksums and all."""
+    frames = []
+    for family in (IPV4, IPV6):
+        for segment in (UDP(sport=PORT, dport=DISCARD), TCP(sport=PORT, dport=DISCARD, flags="A")):
+            to_wire = Ether(src=DUT.mac, dst=WIRE.mac) / family.layer(src=family.dut, dst=family.wire)
+            sound = bytes(to_wire / segment / SOUND[0])
+            frames += [*damaged(sound), *(damaged_header(sound) if family is IPV4 else ()), sound]
+    with wire.capture(from_port(PORT)) as seen:
+        guest.endpoint().send(*frames)
+        wrong = difference(frames, seen.wait(len(frames), DEADLINE_S))
+    assert not wrong, f"of raw frames with wrong checksums and with right ones, {wrong}"
+
+
+@requirement("RFC 1122 4.1.3.4", "RFC 8200 8.1", "82540EM 3.2.9", "82574L 10.2.5 RXCSUM", "82576 8.10 RXCSUM")
+@with_and_without
+@both_families
+def test_datagram_with_a_wrong_checksum_is_dropped(guest: Guest, wire: Wire, family: Family, offload: bool) -> None:
+    """A UDP datagram with one bit wrong, in its checksum or in its data, is not delivered, and it is counted."""
+    guest.set_offload(Offload.RX_CHECKSUM, offload)
+    port, before = guest.endpoint().serve("udp", family.dut), guest.checksum_errors()
+    sound, spoilt = _datagrams(family, port, SOUND), _datagrams(family, port, SPOILT)
+    bad = [damaged(frame) for frame in spoilt]
+    _assert_only_sound_ones_answered(wire, port, sound, bad)
+    checksum = Checksum.UDP_IPV4 if family is IPV4 else Checksum.UDP_IPV6
+    _assert_counted(guest, checksum, before[checksum], sum(map(len, bad)))
+
+
+@requirement("RFC 1122 3.2.1.2", "82540EM 3.2.9", "82574L 10.2.5 RXCSUM", "82576 8.10 RXCSUM")
+@with_and_without
+def test_packet_with_a_wrong_header_checksum_is_dropped(guest: Guest, wire: Wire, offload: bool) -> None:
+    """An IPv4 packet with one bit of its header wrong is not delivered, and it is counted."""
+    guest.set_offload(Offload.RX_CHECKSUM, offload)
+    port, before = guest.endpoint().serve("udp", IPV4.dut), guest.checksum_errors()
+    bad = [damaged_header(frame) for frame in _datagrams(IPV4, port, SPOILT)]
+    _assert_only_sound_ones_answered(wire, port, _datagrams(IPV4, port, SOUND), bad)
+    _assert_counted(guest, Checksum.IPV4, before[Checksum.IPV4], sum(map(len, bad)))
+
+
+@requirement("RFC 9293 3.1", "82540EM 3.2.9", "82574L 10.2.5 RXCSUM", "82576 8.10 RXCSUM")
+@with_and_without
+@both_families
+def test_segment_with_a_wrong_checksum_is_dropped(guest: Guest, wire: Wire, family: Family, offload: bool) -> None:
+    """A TCP segment with one bit wrong, in its checksum or in its data, is not delivered, and it is counted."""
+    guest.set_offload(Offload.RX_CHECKSUM, offload)
+    port, before = guest.endpoint().serve("tcp", family.dut), guest.checksum_errors()
+    with Stack(wire).connect(family.dut, port) as connection:
+        places = [100 * number for number in range(len(SOUND))]
+        sound, spoilt = (
+            [framed(family.wire, family.dut, connection.segment(*one)) for one in zip(places, data, strict=True)]
+            for data in (SOUND, SPOILT)
+        )
+        bad = [damaged(frame) for frame in spoilt]
+        wire.send(*_mixed(sound, bad))
+        connection.wait(lambda: len(connection.received) >= 100 * len(SOUND), DEADLINE_S)
+    wrong = difference([b"".join(SOUND)], [bytes(connection.received)])
+    assert not wrong, f"of a stream whose every segment came after two with a bit wrong, {wrong}"
+    _assert_counted(guest, Checksum.TCP, before[Checksum.TCP], sum(map(len, bad)))
+
+
+@requirement("RFC 768", "RFC 1122 4.1.3.4")
+@with_and_without
+def test_datagram_without_a_checksum_is_accepted_over_ipv4(guest: Guest, wire: Wire, offload: bool) -> None:
+    """A UDP checksum of zero says over IPv4 that there is none, and the datagram is delivered."""
+    guest.set_offload(Offload.RX_CHECKSUM, offload)
+    port = guest.endpoint().serve("udp", IPV4.dut)
+    frames = _datagrams(IPV4, port, SOUND, chksum=0)
+    _assert_only_sound_ones_answered(wire, port, frames, [[]] * len(frames))
+
+
+@requirement("RFC 8200 8.1")
+@with_and_without
+def test_datagram_without_a_checksum_is_refused_over_ipv6(guest: Guest, wire: Wire, offload: bool) -> None:
+    """Over IPv6 a UDP datagram with a checksum of zero is not delivered."""
+    guest.set_offload(Offload.RX_CHECKSUM, offload)
+    port = guest.endpoint().serve("udp", IPV6.dut)
+    bad = [[frame] for frame in _datagrams(IPV6, port, SPOILT, chksum=0)]
+    _assert_only_sound_ones_answered(wire, port, _datagrams(IPV6, port, SOUND), bad)
+
+
+@requirement("RFC 1122 3.2.1.2", "RFC 792 echo", "RFC 4443 2.3")
+@both_families
+def test_echo_request_with_a_wrong_checksum_is_not_answered(cell: Cell, wire: Wire, family: Family) -> None:
+    """An echo request with one bit wrong, in its checksum, its data or its IPv4 header, goes unanswered."""
+    cell.needs(family.echo)
+    sound, spoilt = (echo_frame(family, family.request, WIRE, DUT, 1, data) for data in (SOUND[0], SPOILT[0]))
+    bad = [*damaged(spoilt), *(damaged_header(spoilt) if family is IPV4 else ())]
+    with wire.capture(family.is_icmp(family.reply)) as replies:
+        wire.send(*bad, sound)
+        wrong = difference([SOUND[0]], [data_of(reply) for reply in replies.wait(1, DEADLINE_S)])
+    assert not wrong, f"of the data in the answers to {len(bad)} requests with a bit wrong and a sound one, {wrong}"
+
+
+def _datagrams(family: Family, port: int, payloads: tuple[bytes, ...], chksum: int | None = None) -> list[bytes]:
+    return [
+        framed(family.wire, family.dut, UDP(sport=PORT, dport=port, chksum=chksum) / payload) for payload in payloads
+    ]
+
+
+def _mixed(sound: list[bytes], bad: list[list[bytes]]) -> list[bytes]:
+    return [frame for good, wrong in zip(sound, bad, strict=True) for frame in (*wrong, good)]
+
+
+def _assert_only_sound_ones_answered(wire: Wire, port: int, sound: list[bytes], bad: list[list[bytes]]) -> None:
+    with wire.capture(from_port(port)) as answers:
+        wire.send(*_mixed(sound, bad))
+        answered = [data_of(answer) for answer in answers.wait(len(sound), DEADLINE_S)]
+    wrong = difference([data_of(frame) for frame in sound], answered)
+    assert not wrong, f"of the data of {len(sound)} sound datagrams and {sum(map(len, bad))} others by turns, {wrong}"
+
+
+def _assert_counted(guest: Guest, checksum: Checksum, before: int, sent: int) -> None:
+    counted = guest.checksum_errors()[checksum] - before
+    assert counted == sent, f"expected {sent} wrong checksums of {checksum} counted, seen {counted}"

@@ -1,0 +1,287 @@
+"""Segmentation and aggregation: a large send leaves as the segments it is made of, and what comes is never mixed up.
+
+With the offload on, a stack hands its driver TCP data of many segments behind one header, and the NIC cuts it; with it
+off, no frame is handed over that is longer than the cable takes. Two witnesses: a capture in the guest at the point
+where the stack hands frames to the driver, and every frame on the cable, where the wire's own TCP announces the longest
+segment that it takes. Asserted exactly, without tolerance: frame for frame and octet for octet, checksums computed
+anew. IPv4 identifications count on by one inside a large send: RFC 6864 would permit others, the controllers' manuals
+do not. A stack may send a segment again when an acknowledgment was late, so the stream is put together as TCP does.
+
+Receive aggregation is the stack's: it may hand several segments on as one. Whether it does so depends on how they
+arrive, so nothing is asserted about how much it merges, but of all that it merges every octet is accounted for.
+"""
+
+import hashlib
+from collections.abc import Callable
+
+import pytest
+
+from harness.aggregation import delivered, wrongly_merged
+from harness.damage import damaged
+from harness.endpoint.checksum import wrong_checksums
+from harness.endpoint.stack import Stack, framed
+from harness.endpoint.tcp import TcpConnection
+from harness.endpoint.wire import Wire
+from harness.exchange import DEADLINE_S
+from harness.frames import IPV4, IPV6, LONGEST_FRAME, Family, difference, mac_octets, random_payloads
+from harness.guest.base import Guest
+from harness.guest.offloads import Offload
+from harness.segmentation import (
+    Sent,
+    cut,
+    end_flags,
+    reassembled,
+    send_datagrams,
+    send_stream,
+    without_end_flags,
+)
+from harness.station import WIRE
+from harness.suite import requirement
+from harness.transmission import data_of
+
+FULL = {IPV4: 1460, IPV6: 1440}
+"""The longest segments that fit into a frame without options (RFC 9293, 3.7.1)."""
+SEGMENT = 500
+"""Octets of each segment or datagram where their length is not the matter."""
+PIECES = random_payloads([SEGMENT] * 40)
+"""No more than any receive ring holds."""
+STREAM = b"".join(PIECES)
+DATAGRAMS = random_payloads([20 * SEGMENT + 123])[0]
+
+both_families = pytest.mark.parametrize("family", [IPV4, IPV6], ids=str)
+with_and_without = pytest.mark.parametrize("offload", [True, False], ids=["on", "off"])
+
+
+def _tcp(family: Family) -> Offload:
+    return Offload.TCP_SEGMENTATION if family is IPV4 else Offload.TCP6_SEGMENTATION
+
+
+def _lengths(mss: int) -> tuple[int, ...]:
+    return mss - 1, 4 * mss, 4 * mss + 1, 65536
+
+
+def _parts(sent: Sent, octets: int) -> list[bytes]:
+    return [part for handed in sent.handed for part in cut(handed, octets)]
+
+
+@requirement("RFC 9293 3.7.1", "RFC 9293 3.1", "82540EM 3.5", "82574L 7.3", "82576 7.2.4")
+@pytest.mark.parametrize("mss", [536, 1000, None], ids=["536", "1000", "full"])
+@both_families
+def test_stream_leaves_in_segments_of_at_most_the_announced_length(
+    guest: Guest, wire: Wire, family: Family, mss: int | None
+) -> None:
+    """However long a send, no segment is longer than the other end takes, each checksum is right, no octet is lost."""
+    guest.set_offload(_tcp(family), True)
+    longest = mss or FULL[family]
+    for payload in random_payloads(_lengths(longest)):
+        sent = send_stream(guest, wire, family, payload, longest)
+        too_long = [len(data_of(frame)) for frame in sent.seen if len(data_of(frame)) > longest]
+        assert not too_long, f"expected segments of {longest} octets at most, seen {too_long}"
+        wrong = [one for frame in sent.seen for one in wrong_checksums(frame)]
+        assert not wrong, f"expected right checksums in {len(sent.seen)} segments, seen {wrong}"
+        came = reassembled(sent.seen)
+        digests = [hashlib.sha256(octets).hexdigest()[:16] for octets in (payload, came)]
+        assert digests[0] == digests[1], f"expected {len(payload)} octets (SHA-256, seen): {digests}, seen {len(came)}"
+
+
+@requirement("82540EM 3.5", "82574L 7.3", "82576 7.2.4")
+@both_families
+def test_large_send_leaves_as_the_segments_that_it_is_made_of(guest: Guest, wire: Wire, family: Family) -> None:
+    """Sequence numbers and identifications count on from those of the large send, and all else is as handed.
+
+    PSH and FIN, and the checksums, have tests of their own.
+    """
+    guest.set_offload(_tcp(family), True)
+    for payload in random_payloads(_lengths(SEGMENT)):
+        sent = send_stream(guest, wire, family, payload, SEGMENT)
+        longest = max(len(data_of(frame)) for frame in sent.handed)
+        assert (longest > SEGMENT) == (len(payload) > SEGMENT), (
+            f"expected a stack that leaves segmentation to the NIC to hand it {len(payload)} octets in sends longer "
+            f"than a segment if there is more than one, the longest has {longest}"
+        )
+        expected, seen = ([without_end_flags(part) for part in parts] for parts in (_parts(sent, SEGMENT), sent.seen))
+        wrong = difference(expected, seen)
+        assert not wrong, f"of segments of {len(sent.handed)} sends, {wrong}"
+
+
+@requirement("82540EM 3.5", "82574L 7.3", "82576 7.2.4")
+@both_families
+def test_end_of_a_large_send_is_said_in_its_last_segment_alone(guest: Guest, wire: Wire, family: Family) -> None:
+    """PSH and FIN of a large send are in its last segment, and in no other."""
+    guest.set_offload(_tcp(family), True)
+    sent = send_stream(guest, wire, family, STREAM, SEGMENT)
+    expected, seen = (
+        " ".join(end_flags(part) or "-" for part in parts) for parts in (_parts(sent, SEGMENT), sent.seen)
+    )
+    assert expected == seen, f"expected PSH and FIN in the segments as in {expected}, seen {seen}"
+
+
+@requirement("RFC 9293 3.7.1", "IEEE 802.3-2022 3.2.7")
+@both_families
+def test_without_the_offload_no_large_send_is_handed_over(guest: Guest, wire: Wire, family: Family) -> None:
+    """A driver whose NIC is not to cut gets no frame longer than the cable takes, and what it gets leaves as it is."""
+    guest.set_offload(_tcp(family), False)
+    for payload in random_payloads(_lengths(FULL[family])):
+        sent = send_stream(guest, wire, family, payload, FULL[family])
+        longest = max(sent.largest_handed, *map(len, sent.seen))
+        assert longest <= LONGEST_FRAME, f"expected frames of {LONGEST_FRAME} octets at most, seen {longest}"
+        wrong = difference(_parts(sent, FULL[family]), sent.seen)
+        assert not wrong, f"of frames as the driver got them, {wrong}"
+        wrong = difference([payload], [reassembled(sent.seen)])
+        assert not wrong, f"of a stream of {len(payload)} octets, {wrong}"
+
+
+@requirement("82576 7.2.4", "RFC 768", "RFC 8200 8.1")
+@with_and_without
+@both_families
+def test_udp_payload_leaves_in_datagrams_of_the_length_asked_for(
+    guest: Guest, wire: Wire, family: Family, offload: bool
+) -> None:
+    """A payload sent with a segment length leaves in whole datagrams of that length and one of the rest."""
+    guest.set_offload(Offload.UDP_SEGMENTATION, offload)
+    sent = send_datagrams(guest, wire, family, DATAGRAMS, SEGMENT)
+    large = sent.largest_handed > LONGEST_FRAME
+    assert large == offload, f"expected large sends only with the offload, the longest has {sent.largest_handed} octets"
+    expected = [DATAGRAMS[at : at + SEGMENT] for at in range(0, len(DATAGRAMS), SEGMENT)]
+    wrong = difference(expected, [data_of(frame) for frame in sent.seen])
+    assert not wrong, f"of the data of {len(expected)} datagrams in one send, {wrong}"
+    wrong = difference(_parts(sent, SEGMENT), sent.seen)
+    assert not wrong, f"of datagrams with headers and checksums, {wrong}"
+
+
+def _in_order(frames: list[bytes]) -> list[bytes]:
+    return frames
+
+
+def _out_of_order(frames: list[bytes]) -> list[bytes]:
+    """Reverse every four."""
+    return [frame for first in range(0, len(frames), 4) for frame in reversed(frames[first : first + 4])]
+
+
+def _repeated(frames: list[bytes]) -> list[bytes]:
+    """Send every second one twice."""
+    return [frame for number, one in enumerate(frames) for frame in [one] * (1 + number % 2)]
+
+
+@requirement("RFC 9293 3.10.7.4")
+@with_and_without
+@pytest.mark.parametrize("arrange", [_in_order, _out_of_order, _repeated], ids=["in-order", "out-of-order", "repeated"])
+def test_stream_is_received_whole(
+    guest: Guest, wire: Wire, arrange: Callable[[list[bytes]], list[bytes]], offload: bool
+) -> None:
+    """A stream is delivered whole and in order, however its segments arrive and whoever puts them together."""
+    guest.set_offload(Offload.RECEIVE_AGGREGATION, offload)
+    for family in (IPV4, IPV6):
+        with Stack(wire).connect(family.dut, guest.endpoint().serve("tcp", family.dut)) as connection:
+            wire.send(*arrange(_segments(family, connection)))
+            _assert_received(family, connection)
+
+
+@requirement("RFC 9293 3.10.7.4")
+@both_families
+def test_without_aggregation_segments_are_delivered_as_they_came(guest: Guest, wire: Wire, family: Family) -> None:
+    """With aggregation off, each segment is handed to the stack by itself, octet for octet."""
+    guest.set_offload(Offload.RECEIVE_AGGREGATION, False)
+    port = guest.endpoint().serve("tcp", family.dut)
+    with guest.endpoint().capture(_to_dut(family)) as capture, Stack(wire).connect(family.dut, port) as connection:
+        frames = _segments(family, connection)
+        wire.send(*frames)
+        _assert_received(family, connection)
+        wrong = difference(frames, delivered(capture, len(STREAM)))
+    assert not wrong, f"of segments of {SEGMENT} octets, {wrong}"
+
+
+def _acknowledging(_: int) -> str:
+    return "A"
+
+
+def _pushing(number: int) -> str:
+    return "PA" if number % 4 == 3 else "A"
+
+
+def _echoing(number: int) -> str:
+    """Echo congestion (RFC 3168, 6.1) in four of eight segments."""
+    return "EA" if number // 4 % 2 else "A"
+
+
+def _unmarked(_: int) -> int:
+    return 0
+
+
+def _marked(number: int) -> int:
+    """Mark four of eight segments: congestion experienced, where the others could say so (RFC 3168, 5)."""
+    return 3 if number // 4 % 2 else 2
+
+
+@requirement("RFC 9293 3.9.1.2", "RFC 3168 6.1")
+@pytest.mark.parametrize(
+    ("flags", "tos"),
+    [(_pushing, _unmarked), (_echoing, _unmarked), (_acknowledging, _marked)],
+    ids=["push", "congestion-echo", "congestion-mark"],
+)
+def test_segments_that_say_different_things_are_not_merged(
+    guest: Guest, wire: Wire, flags: Callable[[int], str], tos: Callable[[int], int]
+) -> None:
+    """Segments with other flags or another mark of congestion, or behind a push, are not merged with those before."""
+    guest.set_offload(Offload.RECEIVE_AGGREGATION, True)
+    for family in (IPV4, IPV6):
+        port = guest.endpoint().serve("tcp", family.dut)
+        with guest.endpoint().capture(_to_dut(family)) as capture, Stack(wire).connect(family.dut, port) as connection:
+            frames = _segments(family, connection, flags=flags, tos=tos)
+            wire.send(*frames)
+            _assert_received(family, connection)
+            wrong = wrongly_merged(delivered(capture, len(STREAM)), frames)
+        assert not wrong, f"expected segments over {family} merged with their like alone, seen {wrong}"
+
+
+@requirement("RFC 9293 3.10.7.4")
+@both_families
+def test_connections_are_not_mixed(guest: Guest, wire: Wire, family: Family) -> None:
+    """Two connections whose segments arrive by turns each get their own."""
+    guest.set_offload(Offload.RECEIVE_AGGREGATION, True)
+    ports, stack = [guest.endpoint().serve("tcp", family.dut) for _ in range(2)], Stack(wire)
+    with stack.connect(family.dut, ports[0]) as one, stack.connect(family.dut, ports[1]) as other:
+        frames = [_segments(family, one), _segments(family, other, PIECES[::-1])]
+        wire.send(*(frame for pair in zip(*frames, strict=True) for frame in pair))
+        _assert_received(family, one)
+        _assert_received(family, other, PIECES[::-1])
+
+
+@requirement("RFC 9293 3.1", "RFC 9293 3.10.7.4")
+@both_families
+def test_damaged_segment_is_not_merged(guest: Guest, wire: Wire, family: Family) -> None:
+    """A segment with a wrong checksum amid others is dropped, and what is sent in its place completes the stream."""
+    guest.set_offload(Offload.RECEIVE_AGGREGATION, True)
+    port, hit = guest.endpoint().serve("tcp", family.dut), 21
+    with guest.endpoint().capture(_to_dut(family)) as capture, Stack(wire).connect(family.dut, port) as connection:
+        frames = _segments(family, connection)
+        bad = damaged(_segments(family, connection, PIECES[::-1])[hit])
+        wire.send(*frames[:hit], *bad, *frames[hit + 1 :], frames[hit])
+        _assert_received(family, connection)
+        wrong = wrongly_merged(delivered(capture, len(STREAM)), [*bad, *frames])
+    assert not wrong, f"expected the segment with a bit wrong merged with no other, seen {wrong}"
+
+
+def _segments(
+    family: Family,
+    connection: TcpConnection,
+    pieces: tuple[bytes, ...] = PIECES,
+    *,
+    flags: Callable[[int], str] = _acknowledging,
+    tos: Callable[[int], int] = _unmarked,
+) -> list[bytes]:
+    return [
+        framed(family.wire, family.dut, connection.segment(SEGMENT * n, data, flags(n)), tos=tos(n))
+        for n, data in enumerate(pieces)
+    ]
+
+
+def _assert_received(family: Family, connection: TcpConnection, pieces: tuple[bytes, ...] = PIECES) -> None:
+    """Assert that the service in the guest has sent the stream back."""
+    connection.wait(lambda: len(connection.received) >= len(STREAM), DEADLINE_S)
+    wrong = difference([b"".join(pieces)], [bytes(connection.received)])
+    assert not wrong, f"of a stream over {family} that the guest sends back, {wrong}"
+
+
+def _to_dut(family: Family) -> bytes:
+    return mac_octets(WIRE.mac) + (b"\x08\x00" if family is IPV4 else b"\x86\xdd")

@@ -1,0 +1,134 @@
+"""Segments that are not what the large send was made of, large sends where none may be, and mergers of what differs."""
+
+from collections.abc import Iterable
+
+from scapy.layers.inet import IP, TCP
+from scapy.layers.inet6 import IPv6
+from scapy.layers.l2 import Ether
+
+from harness.endpoint.cable import Direction, Impairment
+from harness.endpoint.headers import transport_of
+from harness.fault import Fault
+from harness.segmentation import sequence_of
+from harness.transmission import data_of
+from tests.faults.cable import FROM, TO, changes, exchange_words
+from tests.faults.checksum import repair
+from tests.faults.guest import in_guest
+
+SEGMENT = 500
+"""As in the suite."""
+FIRST = 1001
+"""Sequence number of the first octet that the wire sends."""
+
+
+def with_data(frame: bytes) -> bool:
+    return transport_of(frame)[0] in (6, 17) and len(frame) > 200 and bool(data_of(frame))
+
+
+def stream(frame: bytes) -> bool:
+    return transport_of(frame)[0] == 6 and bool(data_of(frame))
+
+
+def age(frame: bytes) -> Iterable[bytes]:
+    packet = Ether(frame)
+    if IP in packet:
+        packet[IP].ttl -= 1
+    else:
+        packet[IPv6].hlim -= 1
+    return repair(bytes(packet))
+
+
+def push(frame: bytes) -> Iterable[bytes]:
+    packet = Ether(frame)
+    packet[TCP].flags |= "P"
+    return repair(bytes(packet))
+
+
+def mergers() -> Impairment:
+    """Join every fourth segment to the DUT with the one that follows it."""
+    held: list[bytes] = []
+
+    def impair(way: Direction, frame: bytes) -> Iterable[bytes]:
+        if way is not TO or not stream(frame):
+            return (frame,)
+        if held:
+            merged, more = Ether(held.pop()), data_of(frame)
+            merged[TCP].payload.load += more
+            if IP in merged:
+                merged[IP].len += len(more)
+            else:
+                merged[IPv6].plen += len(more)
+            return repair(bytes(merged))
+        number = (sequence_of(frame) - FIRST) // SEGMENT
+        if number % 4 == 3 and number < 39:
+            held.append(frame)
+            return ()
+        return (frame,)
+
+    return impair
+
+
+def segmentation(*names: str) -> tuple[str, ...]:
+    return tuple(f"test_segmentation.py::test_{name}" for name in names)
+
+
+FAULTS = (
+    Fault(
+        "words of what the guest sends change places",
+        cell="e1000e/msix",
+        tests=segmentation(
+            "stream_leaves_in_segments_of_at_most_the_announced_length[IPv4-1000]",
+            "stream_leaves_in_segments_of_at_most_the_announced_length[IPv6-full]",
+            "udp_payload_leaves_in_datagrams_of_the_length_asked_for[IPv4-off]",
+        ),
+        cable=changes(with_data, exchange_words, FROM),
+    ),
+    Fault(
+        "a router is on the way, which counts the time to live down",
+        cell="e1000e/msix",
+        tests=segmentation("large_send_leaves_as_the_segments_that_it_is_made_of"),
+        cable=changes(stream, age, FROM),
+    ),
+    Fault(
+        "every segment of a large send says that it is the last",
+        cell="e1000/intx",
+        tests=segmentation("end_of_a_large_send_is_said_in_its_last_segment_alone[IPv4]"),
+        cable=changes(stream, push, FROM),
+    ),
+    Fault(
+        "segmentation is not left to the NIC though the guest says so",
+        cell="e1000e/msix",
+        tests=segmentation("large_send_leaves_as_the_segments_that_it_is_made_of"),
+        tampered=in_guest(
+            "ethtool -K $nic tso off\n"
+            """echo '/real/ethtool "$@" | sed "/segmentation/s/: off/: on/"' | instead ethtool"""
+        ),
+    ),
+    Fault(
+        "segmentation is left to the NIC though the guest says that it is not",
+        cell="e1000e/msix",
+        tests=segmentation("without_the_offload_no_large_send_is_handed_over"),
+        tampered=in_guest("""echo '/real/ethtool "$@" | sed "/segmentation/s/: on/: off/"' | instead ethtool"""),
+    ),
+    Fault(
+        "words of what the wire sends change places",
+        cell="e1000e/msix",
+        tests=segmentation("stream_is_received_whole[out-of-order-on]", "connections_are_not_mixed"),
+        cable=changes(with_data, exchange_words, TO),
+    ),
+    Fault(
+        "segments to the guest are merged whatever they say",
+        cell="e1000e/msix",
+        tests=segmentation(
+            "without_aggregation_segments_are_delivered_as_they_came",
+            "segments_that_say_different_things_are_not_merged",
+        ),
+        cable=mergers,
+    ),
+    Fault(
+        "damaged segments are repaired",
+        cell="e1000e/msix",
+        tests=segmentation("damaged_segment_is_not_merged"),
+        cable=changes(with_data, repair, TO),
+    ),
+)
