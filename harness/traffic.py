@@ -1,13 +1,13 @@
 """Frames that make a DUT work, and what a test needs to know about when it has."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import Ether
 
-from harness.endpoint.base import padded
+from harness.endpoint.base import Endpoint, padded
 from harness.endpoint.wire import Wire
 from harness.errors import NicproofError
 from harness.frames import LOCAL_EXPERIMENT
@@ -17,6 +17,7 @@ from harness.testbed import Observed, Testbed
 
 WATCHDOG_PERIOD_S = 2.0
 """Linux's Intel drivers raise each of their vectors by software this often (e1000_watchdog, igb_watchdog_task)."""
+LOAD_INTERVAL_S = 0.01
 RAISED_AT_ONCE = 2
 """QEMU's e1000e and igb send a vector once more when its throttling timer ends, though no cause is left (82576 7.3.4).
 
@@ -76,3 +77,31 @@ def requests_in_background(wire: Wire) -> Iterator[None]:
     finally:
         stop.set()
         thread.join()
+
+
+@contextmanager
+def load(sender: Endpoint, frames: Sequence[bytes]) -> Iterator[None]:
+    """Have an endpoint send frames over and over while a block runs: often enough that some are always on their way.
+
+    Raises:
+        NicproofError: the endpoint's, once the block has ended.
+    """
+    stop = threading.Event()
+    errors: list[NicproofError] = []
+
+    def keep_sending() -> None:
+        try:
+            while not stop.wait(LOAD_INTERVAL_S):
+                sender.send(*frames)
+        except NicproofError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=keep_sending, name="load")
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+    if errors:
+        raise errors[0]

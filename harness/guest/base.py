@@ -10,6 +10,9 @@ from typing import Literal
 from harness.endpoint.remote import RemoteEndpoint
 from harness.guest.filters import FilterOperations
 from harness.guest.offloads import OffloadOperations
+from harness.guest.queues import QueueOperations
+from harness.guest.selftest import SelfTestOperations
+from harness.guest.settings import SettingOperations
 from harness.nic import InterruptMode
 
 
@@ -66,7 +69,7 @@ class InterruptClaim:
     vectors: tuple[Vector, ...]
 
 
-class Guest(FilterOperations, OffloadOperations):
+class Guest(FilterOperations, OffloadOperations, QueueOperations, SelfTestOperations, SettingOperations):
     """A guest that nobody can log in to: every operation is lacking."""
 
     @property

@@ -10,7 +10,9 @@ from harness.endpoint.remote import WORKER_ADDRESS, RemoteEndpoint, WorkerConnec
 from harness.errors import NicproofError, Unsupported
 from harness.guest.base import Driver, Guest, Identity, InterruptClaim, Link, Vector
 from harness.guest.linux_filters import LinuxFilters
-from harness.guest.linux_offloads import LinuxOffloads
+from harness.guest.linux_queues import LinuxQueues
+from harness.guest.linux_selftest import LinuxSelfTest
+from harness.guest.linux_settings import LinuxSettings
 from harness.guest.linux_system import LINK_DEADLINE_S
 from harness.guest.ssh import CommandFailed, SshError
 from harness.nic import InterruptMode
@@ -71,7 +73,7 @@ def parse_interrupts(text: str, kinds: Mapping[int, str], line_names: Collection
     return InterruptClaim(ways.pop() if ways else InterruptMode.POLLED, tuple(sorted(vectors, key=lambda v: v.index)))
 
 
-class LinuxGuest(LinuxFilters, LinuxOffloads, Guest):
+class LinuxGuest(LinuxFilters, LinuxQueues, LinuxSelfTest, LinuxSettings, Guest):
     """A Linux guest, asked through its own tools and file systems."""
 
     @property
