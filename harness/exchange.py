@@ -1,6 +1,5 @@
 """Sending the traffic tests' frames in step with whoever has to take them, and waiting for what becomes of them."""
 
-import time
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 
@@ -221,24 +220,3 @@ def exchange_arp(wire: Wire, count: int) -> tuple[list[bytes], list[bytes]]:
                 break
         came = [padded(reply[:_ARP_REPLY]) for reply in replies.wait(1, 0)]
     return due, came
-
-
-def frames_by_queue(guest: Guest, wire: Wire, frames: Sequence[bytes], marker: bytes) -> dict[int, int]:
-    """Send frames to the DUT, no more than any ring has room for; return how many more each of its queues received.
-
-    Args:
-        guest: its own counters are asked.
-        wire: where they are sent.
-        frames: what to send.
-        marker: in each of them. A queue that received none is not in what is returned.
-    """
-    before = guest.frames_by_receive_queue()
-    with guest.endpoint().capture(marker) as seen:
-        wire.send(*frames)
-        arrived = len(seen.wait(len(frames), DEADLINE_S))
-    end = time.monotonic() + DEADLINE_S
-    while True:  # a driver counts a frame after it has delivered it
-        after = guest.frames_by_receive_queue()
-        rose = {queue: count - before.get(queue, 0) for queue, count in after.items() if count != before.get(queue, 0)}
-        if sum(rose.values()) >= arrived or time.monotonic() > end:
-            return rose

@@ -1,6 +1,7 @@
 """Frames that make a DUT work, and what a test needs to know about when it has."""
 
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -10,6 +11,7 @@ from scapy.layers.l2 import Ether
 from harness.endpoint.base import Endpoint, padded
 from harness.endpoint.wire import Wire
 from harness.errors import NicproofError
+from harness.exchange import DEADLINE_S
 from harness.frames import LOCAL_EXPERIMENT
 from harness.guest.base import Guest
 from harness.station import DUT, WIRE
@@ -59,6 +61,31 @@ def flow_to_queue(testbed: Testbed, guest: Guest, queue: int, marker: bytes) -> 
         if after[queue] > before[queue]:
             return padded(packet)
     raise NicproofError(f"none of 64 flows lands on receive queue {queue}")
+
+
+def frames_by_queue(testbed: Testbed, guest: Guest, frames: Sequence[bytes], marker: bytes) -> dict[int, int]:
+    """Send frames to the DUT, no more than any ring has room for; return how many each of its queues received.
+
+    Nothing else comes to the DUT meanwhile: a guest looks by itself whether its neighbour is still there, and the
+    answer would count as well.
+
+    Args:
+        testbed: where they are sent.
+        guest: its own counters are asked.
+        frames: what to send.
+        marker: in each of them. A queue that received none is not in what is returned.
+    """
+    with testbed.neighbour.silence():
+        before = guest.frames_by_receive_queue()
+        with guest.endpoint().capture(marker) as seen:
+            testbed.wire.send(*frames)
+            arrived = len(seen.wait(len(frames), DEADLINE_S))
+        end = time.monotonic() + DEADLINE_S
+        while True:  # a driver counts a frame after it has delivered it
+            after = guest.frames_by_receive_queue()
+            rose = {queue: count - before[queue] for queue, count in after.items() if count != before[queue]}
+            if sum(rose.values()) >= arrived or time.monotonic() > end:
+                return rose
 
 
 @contextmanager

@@ -16,7 +16,7 @@ import pytest
 from harness.cell import Cell
 from harness.endpoint.cable import Direction
 from harness.endpoint.wire import Wire
-from harness.exchange import carry, ends, frames_by_queue
+from harness.exchange import carry, ends
 from harness.flows import (
     ADDRESSES,
     ADDRESSES_AND_PORTS,
@@ -34,7 +34,7 @@ from harness.nic import vectors_needed
 from harness.registers import hash_key, indirection_table, rings_programmed
 from harness.suite import applies_to, requirement
 from harness.testbed import Testbed
-from harness.traffic import load, resolve_repeatedly
+from harness.traffic import frames_by_queue, load, resolve_repeatedly
 
 MULTIPLE = 8
 """Descriptors: the length of a ring in octets is a multiple of 128."""
@@ -87,11 +87,11 @@ def _assert_crosses(guest: Guest, wire: Wire, direction: Direction, in_ring: int
     assert not wrong, f"with {guest.rings()}, {wrong}"
 
 
-def _assert_received_on(guest: Guest, wire: Wire, queued: Sequence[tuple[bytes, int]]) -> None:
+def _assert_received_on(testbed: Testbed, guest: Guest, queued: Sequence[tuple[bytes, int]]) -> None:
     """Assert that each frame is received on its queue: those of one queue are sent together, and no other may count."""
     for queue in sorted({wanted for _, wanted in queued}):
         own = [octets for octets, wanted in queued if wanted == queue]
-        seen = frames_by_queue(guest, wire, own, FLOW_MARKER)
+        seen = frames_by_queue(testbed, guest, own, FLOW_MARKER)
         assert seen == {queue: len(own)}, (
             f"expected {len(own)} of {len(queued)} frames on queue {queue} by their hash, received by queue: {seen}"
         )
@@ -212,7 +212,7 @@ def test_vectors_and_queues_follow_the_number_of_channels(testbed: Testbed, gues
     flows = random_flows(FlowKind(4, Transport.TCP), 2 * FLOWS)
     queued = _queued(testbed, flows, ADDRESSES_AND_PORTS)
     if count > 1:
-        _assert_received_on(guest, testbed.wire, queued)
+        _assert_received_on(testbed, guest, queued)
     assert resolve_repeatedly(testbed.wire, 3) == 3, f"expected answers with {count} channels, none came"
 
 
@@ -235,7 +235,7 @@ def test_flows_are_spread_by_their_hash(testbed: Testbed, guest: Guest, kind: Fl
     """A packet goes to the queue that the hash of the fields in use picks; without ports, that of its addresses."""
     fields = guest.hash_fields(kind)
     assert fields >= ADDRESSES, f"expected both addresses hashed of {kind}, seen {fields}"
-    _assert_received_on(guest, testbed.wire, _queued(testbed, random_flows(kind, FLOWS), fields))
+    _assert_received_on(testbed, guest, _queued(testbed, random_flows(kind, FLOWS), fields))
 
 
 @applies_to(_has_several_queues)
@@ -251,7 +251,7 @@ def test_ports_of_datagrams_are_hashed_when_asked(testbed: Testbed, guest: Guest
         assert guest.hash_fields(kind) == fields, (
             f"expected {sorted(fields)} for {kind}, seen {guest.hash_fields(kind)}"
         )
-        _assert_received_on(guest, testbed.wire, _queued(testbed, flows, fields))
+        _assert_received_on(testbed, guest, _queued(testbed, flows, fields))
 
 
 @applies_to(_has_several_queues)
@@ -264,7 +264,7 @@ def test_fragments_are_hashed_by_their_addresses(testbed: Testbed, guest: Guest)
     flows = random_flows(kind, FLOWS)
     fragments = [flow.fragment() for flow in flows]
     queues = [queue for _, queue in _queued(testbed, flows, ADDRESSES)]
-    _assert_received_on(guest, testbed.wire, list(zip(fragments, queues, strict=True)))
+    _assert_received_on(testbed, guest, list(zip(fragments, queues, strict=True)))
 
 
 @applies_to(_has_several_queues)
@@ -280,7 +280,7 @@ def test_indirection_table_is_obeyed(testbed: Testbed, guest: Guest, weights: tu
     wanted = [whole * weight // sum(weights) for weight in weights]
     assert shares == wanted, f"expected shares {wanted} of {whole} entries by the weights {weights}, seen {shares}"
     kind = FlowKind(4, Transport.TCP)
-    _assert_received_on(guest, testbed.wire, _queued(testbed, random_flows(kind, FLOWS), ADDRESSES_AND_PORTS))
+    _assert_received_on(testbed, guest, _queued(testbed, random_flows(kind, FLOWS), ADDRESSES_AND_PORTS))
 
 
 @applies_to(_has_several_queues)
@@ -289,10 +289,10 @@ def test_frames_without_a_hash_go_to_the_default_queue(testbed: Testbed, guest: 
     """What is no IP packet has no hash: it goes to queue 0, though every entry of the table names queue 1."""
     guest.spread((0, 1))
     frames = [frame(Direction.TO_DUT, LOCAL_EXPERIMENT, FLOW_MARKER.ljust(46, b"\0"))] * FLOWS
-    _assert_received_on(guest, testbed.wire, [(octets, 0) for octets in frames])
+    _assert_received_on(testbed, guest, [(octets, 0) for octets in frames])
     hashed = _queued(testbed, random_flows(FlowKind(4, Transport.TCP), FLOWS), ADDRESSES_AND_PORTS)
     assert {queue for _, queue in hashed} == {1}, "expected the table to name queue 1 alone"
-    _assert_received_on(guest, testbed.wire, hashed)
+    _assert_received_on(testbed, guest, hashed)
 
 
 @applies_to(_has_several_queues)
@@ -313,7 +313,7 @@ def test_hash_key_is_obeyed(testbed: Testbed, guest: Guest) -> None:
     assert not refused, f"expected a key of {len(KEY)} octets taken, refused: {refused}"
     assert hash_key(testbed) == KEY, f"expected the device's key {KEY.hex()}, seen {hash_key(testbed).hex()}"
     kind = FlowKind(4, Transport.TCP)
-    _assert_received_on(guest, testbed.wire, _queued(testbed, random_flows(kind, FLOWS), ADDRESSES_AND_PORTS))
+    _assert_received_on(testbed, guest, _queued(testbed, random_flows(kind, FLOWS), ADDRESSES_AND_PORTS))
 
 
 @applies_to(_has_several_queues)
