@@ -47,6 +47,7 @@ def carry(
     *,
     delivered: int | None = None,
     at_once: bool = False,
+    in_ring: int = IN_RING,
 ) -> list[bytes]:
     """Send frames of one type at one end of the cable and return those of that type that the other end received.
 
@@ -57,15 +58,15 @@ def carry(
         wire: the other end.
         delivered: how many should come, if not all. A last frame, not returned, shows that nothing follows them.
         at_once: send to the DUT without regard to its ring, which may drop any number.
+        in_ring: how many frames its ring has room for.
     """
-    ends: list[Endpoint] = [wire, guest.endpoint()]
-    sender, receiver = ends if direction is Direction.TO_DUT else reversed(ends)
+    sender, receiver = ends(direction, guest, wire)
     last = _last_one(frames[0])
     with receiver.capture(frames[0][6:HEADER]) as seen:
         if direction is Direction.FROM_DUT or at_once:
             sender.send(*frames)
         else:
-            send_in_step(wire, frames)
+            send_in_step(wire, frames, in_ring=in_ring)
         if at_once:
             _has_taken_all(wire)
         sender.send(last)
@@ -74,6 +75,12 @@ def carry(
         else:
             received = seen.wait(1 + (len(frames) if delivered is None else delivered), DEADLINE_S)
     return received[:-1] if received[-1:] == [last] else received
+
+
+def ends(direction: Direction, guest: Guest, wire: Wire) -> tuple[Endpoint, Endpoint]:
+    """Return who sends in this direction, and who receives."""
+    inside = guest.endpoint()
+    return (wire, inside) if direction is Direction.TO_DUT else (inside, wire)
 
 
 def stations_reached(wire: Wire, guest: Guest, stations: Sequence[str], own: str = DUT.mac) -> list[str]:
@@ -107,20 +114,23 @@ def _up_to(last: bytes, seen: Capture) -> list[bytes]:
     return received
 
 
-def send_in_step(wire: Wire, frames: Iterable[bytes], go_on: Callable[[], bool] = lambda: True) -> list[bytes]:
-    """Send frames to the DUT, never more than `IN_RING` ahead of what it has taken from its ring; stop if it is silent.
+def send_in_step(
+    wire: Wire, frames: Iterable[bytes], go_on: Callable[[], bool] = lambda: True, *, in_ring: int = IN_RING
+) -> list[bytes]:
+    """Send frames to the DUT, never more than `in_ring` ahead of what it has taken from its ring; stop if it is silent.
 
     Args:
         wire: where to send.
         frames: what to send.
         go_on: asked from time to time; once it says no, no more are sent.
+        in_ring: how many frames the ring has room for.
 
     Returns:
         The frames that were sent.
     """
     sent: list[bytes] = []
     source = iter(frames)
-    while go_on() and (some := list(islice(source, IN_RING))):
+    while go_on() and (some := list(islice(source, in_ring))):
         wire.send(*some)
         sent += some
         if not _has_taken_all(wire):

@@ -2,15 +2,17 @@
 
 import random
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import Ether
 
-from harness.endpoint.base import padded
+from harness.endpoint.base import Endpoint, padded
 from harness.endpoint.wire import Wire
 from harness.errors import NicproofError
+from harness.exchange import DEADLINE_S
 from harness.frames import LOCAL_EXPERIMENT, SEED
 from harness.guest.base import Guest
 from harness.station import DUT, WIRE
@@ -18,6 +20,7 @@ from harness.testbed import Observed, Testbed
 
 WATCHDOG_PERIOD_S = 2.0
 """Linux's Intel drivers raise each of their vectors by software this often (e1000_watchdog, igb_watchdog_task)."""
+LOAD_INTERVAL_S = 0.01
 RAISED_AT_ONCE = 2
 """QEMU's e1000e and igb send a vector once more when its throttling timer ends, though no cause is left (82576 7.3.4).
 
@@ -68,6 +71,31 @@ def flow_to_queue(testbed: Testbed, guest: Guest, queue: int, marker: bytes) -> 
     raise NicproofError(f"none of 64 flows lands on receive queue {queue}")
 
 
+def frames_by_queue(testbed: Testbed, guest: Guest, frames: Sequence[bytes], marker: bytes) -> dict[int, int]:
+    """Send frames to the DUT, no more than any ring has room for; return how many each of its queues received.
+
+    Nothing else comes to the DUT meanwhile: a guest looks by itself whether its neighbour is still there, and the
+    answer would count as well.
+
+    Args:
+        testbed: where they are sent.
+        guest: its own counters are asked.
+        frames: what to send.
+        marker: in each of them. A queue that received none is not in what is returned.
+    """
+    with testbed.neighbour.silence():
+        before = guest.frames_by_receive_queue()
+        with guest.endpoint().capture(marker) as seen:
+            testbed.wire.send(*frames)
+            arrived = len(seen.wait(len(frames), DEADLINE_S))
+        end = time.monotonic() + DEADLINE_S
+        while True:  # a driver counts a frame after it has delivered it
+            after = guest.frames_by_receive_queue()
+            rose = {queue: count - before[queue] for queue, count in after.items() if count != before[queue]}
+            if sum(rose.values()) >= arrived or time.monotonic() > end:
+                return rose
+
+
 @contextmanager
 def requests_in_background(wire: Wire) -> Iterator[None]:
     """Keep asking the DUT for its address while a block runs."""
@@ -84,3 +112,31 @@ def requests_in_background(wire: Wire) -> Iterator[None]:
     finally:
         stop.set()
         thread.join()
+
+
+@contextmanager
+def load(sender: Endpoint, frames: Sequence[bytes]) -> Iterator[None]:
+    """Have an endpoint send frames over and over while a block runs: often enough that some are always on their way.
+
+    Raises:
+        NicproofError: the endpoint's, once the block has ended.
+    """
+    stop = threading.Event()
+    errors: list[NicproofError] = []
+
+    def keep_sending() -> None:
+        try:
+            while not stop.wait(LOAD_INTERVAL_S):
+                sender.send(*frames)
+        except NicproofError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=keep_sending, name="load")
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+    if errors:
+        raise errors[0]

@@ -4,6 +4,8 @@ Answers DHCP, ARP, IPv6 neighbour solicitation and echo requests with scapy's An
 """
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from scapy.ansmachine import AnsweringMachine
 from scapy.layers.dhcp import DHCP, DHCP_am
@@ -107,6 +109,8 @@ class Neighbour:
 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
+        self._turn = threading.Lock()
+        self._silent = False
         self.dhcp_asked = threading.Event()
         lease = {"pool": DUT.ip, "network": NETWORK, "gw": WIRE.ip, "lease_time": LEASE_S, "renewal_time": LEASE_S // 2}
         leases = LeaseServer(self.dhcp_asked, verbose=False, **lease)
@@ -128,11 +132,22 @@ class Neighbour:
         if machines is None or not _may_be_request(frame):
             return
         packet = Ether(frame)
-        for machine in machines:
-            machine.reply(packet, send_function=self._send)
+        with self._turn:
+            for machine in machines if not self._silent else ():
+                machine.reply(packet, send_function=self._send)
 
     def _send(self, reply: Packet) -> None:
         self._wire.cable.send(bytes(reply).ljust(60, b"\x00"))
+
+    @contextmanager
+    def silence(self) -> Iterator[None]:
+        """Leave unanswered what is asked while a block runs: any host asks again."""
+        with self._turn:
+            self._silent = True
+        try:
+            yield
+        finally:
+            self._silent = False
 
     def close(self) -> None:
         """Fall silent."""

@@ -13,6 +13,9 @@ from harness.guest.checksums import ChecksumOperations
 from harness.guest.filters import FilterOperations
 from harness.guest.mtu import MtuOperations
 from harness.guest.offloads import OffloadOperations
+from harness.guest.queues import QueueOperations
+from harness.guest.selftest import SelfTestOperations
+from harness.guest.settings import SettingOperations
 from harness.guest.statistics import StatisticsOperations
 from harness.nic import InterruptMode
 
@@ -70,7 +73,16 @@ class InterruptClaim:
     vectors: tuple[Vector, ...]
 
 
-class Guest(ChecksumOperations, FilterOperations, MtuOperations, OffloadOperations, StatisticsOperations):
+class Guest(
+    ChecksumOperations,
+    FilterOperations,
+    MtuOperations,
+    OffloadOperations,
+    QueueOperations,
+    SelfTestOperations,
+    SettingOperations,
+    StatisticsOperations,
+):
     """A guest that nobody can log in to: every operation is lacking."""
 
     @property

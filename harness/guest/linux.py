@@ -13,7 +13,9 @@ from harness.guest.base import Driver, Guest, Identity, InterruptClaim, Link, Ve
 from harness.guest.linux_checksums import LinuxChecksums
 from harness.guest.linux_filters import LinuxFilters
 from harness.guest.linux_mtu import LinuxMtu
-from harness.guest.linux_offloads import LinuxOffloads
+from harness.guest.linux_queues import LinuxQueues
+from harness.guest.linux_selftest import LinuxSelfTest
+from harness.guest.linux_settings import LinuxSettings
 from harness.guest.linux_statistics import LinuxStatistics
 from harness.guest.linux_system import LINK_DEADLINE_S
 from harness.guest.ssh import CommandFailed, SshError
@@ -75,7 +77,16 @@ def parse_interrupts(text: str, kinds: Mapping[int, str], line_names: Collection
     return InterruptClaim(ways.pop() if ways else InterruptMode.POLLED, tuple(sorted(vectors, key=lambda v: v.index)))
 
 
-class LinuxGuest(LinuxChecksums, LinuxFilters, LinuxMtu, LinuxOffloads, LinuxStatistics, Guest):
+class LinuxGuest(
+    LinuxChecksums,
+    LinuxFilters,
+    LinuxMtu,
+    LinuxQueues,
+    LinuxSelfTest,
+    LinuxSettings,
+    LinuxStatistics,
+    Guest,
+):
     """A Linux guest, asked through its own tools and file systems."""
 
     @property

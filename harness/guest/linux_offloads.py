@@ -7,7 +7,7 @@ from harness.errors import Unsupported
 from harness.guest.linux_system import LinuxSystem
 from harness.guest.offloads import Offload, OffloadOperations, OffloadState
 
-_FEATURES: Mapping[Offload, str] = {
+FEATURES: Mapping[Offload, str] = {
     Offload.RX_CHECKSUM: "rx-checksumming",
     Offload.TX_CHECKSUM: "tx-checksumming",
     Offload.TCP_SEGMENTATION: "tcp-segmentation-offload",
@@ -41,7 +41,7 @@ class LinuxOffloads(LinuxSystem, OffloadOperations):
     def offloads(self) -> Mapping[Offload, OffloadState]:
         """Return the features that this kernel knows."""
         features = parse_features(self._ssh.check(f"ethtool -k {self.interface}"))
-        return {offload: features[name] for offload, name in _FEATURES.items() if name in features}
+        return {offload: features[name] for offload, name in FEATURES.items() if name in features}
 
     def set_offload(self, offload: Offload, on: bool) -> None:
         """Change the feature and look whether it has changed: ethtool counts a wish for a success."""
@@ -50,7 +50,7 @@ class LinuxOffloads(LinuxSystem, OffloadOperations):
             raise Unsupported(f"the offload {offload}: this kernel does not know it")
         if before.on == on:
             return
-        name = _FEATURES[offload]
+        name = FEATURES[offload]
         self._ssh.run(f"ethtool -K {self.interface} {name} {'on' if on else 'off'}")
         if self.offloads()[offload].on != on:
             raise Unsupported(f"the offload {offload}: this driver has it fixed {'off' if on else 'on'}")

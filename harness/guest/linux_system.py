@@ -60,6 +60,25 @@ class LinuxSystem(Operations):
         wait = f"until grep -q 1 /sys/class/net/{self.interface}/carrier 2>/dev/null; do sleep 0.02; done"
         self._ssh.check(f"timeout {LINK_DEADLINE_S} sh -c {shlex.quote(wait)}", deadline_s=LINK_DEADLINE_S + 30)
 
+    def _change(self, what: str, command: str) -> str:
+        """Run a command that changes a setting; return why it was refused, or "" once the link is up.
+
+        Raises:
+            Unsupported: the driver cannot do this at all.
+        """
+        # netlink error: Operation not supported
+        # netlink error: bit name not found (offset 48)     (a refusal, though "Operation not supported" follows)
+        # Cannot set device ring parameters: Invalid argument       (ethtool 5.9)
+        # ring parameters unchanged, aborting                       (the same, with status 80)
+        done = self._ssh.run(command)
+        said = done.stderr.strip()
+        if done.status and "unchanged" not in said:
+            if "not supported" in said and "bit name not found" not in said:
+                raise Unsupported(f"{what}: the driver has no such setting")
+            return said.splitlines()[0] if said else f"status {done.status}"
+        self._wait_carrier()
+        return ""
+
     def _read(self, *paths: str) -> list[str]:
         """Return the first line of each file; an unreadable one is empty, as `speed` is on a link that is down."""
         script = "; ".join(f"cat {shlex.quote(path)} 2>/dev/null || echo" for path in paths)

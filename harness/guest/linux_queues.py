@@ -1,0 +1,128 @@
+"""Queues on Linux: ethtool's rings, channels, and receive flow hash."""
+
+import re
+from collections.abc import Collection, Sequence
+
+from harness.errors import NicproofError, Unsupported
+from harness.flows import FlowKind, HashField, Transport
+from harness.guest.linux_system import LinuxSystem
+from harness.guest.queues import QueueOperations, Rings
+
+_FIELDS = {
+    HashField.SOURCE_ADDRESS: ("IP SA", "s"),
+    HashField.TARGET_ADDRESS: ("IP DA", "d"),
+    HashField.SOURCE_PORT: ("L4 bytes 0 & 1 [TCP/UDP src port]", "f"),
+    HashField.TARGET_PORT: ("L4 bytes 2 & 3 [TCP/UDP dst port]", "n"),
+}
+"""What ethtool prints of a field, and the letter by which it is told of it."""
+
+
+def parse_maximum_and_current(text: str, name: str) -> tuple[int, int] | None:
+    """Read one value of what `ethtool -g` or `ethtool -l` prints; None where the driver has no such value.
+
+    Real lines, ethtool 6.14 and 5.9 (which prints 0 where there is none):
+        Pre-set maximums:
+        RX:                     4096                    RX:             4096
+        RX Mini:                n/a                     RX Mini:        0
+        Current hardware settings:
+        RX:                     256                     RX:             256
+    """
+    found = re.findall(rf"^{name}:\s+(\d+)", text, re.MULTILINE)
+    if len(found) != 2 or found[0] == "0":
+        return None
+    return int(found[0]), int(found[1])
+
+
+def parse_indirection(text: str) -> tuple[int, ...]:
+    """Read the table of what `ethtool -x` prints; empty where the driver shows none.
+
+    Real lines, ethtool 6.14 and 5.9:
+        RX flow hash indirection table for eth1 with 2 RX ring(s):
+            0:      0     0     0     0     0     0     0     0
+          120:      1     1     1     1     1     1     1     1
+        RSS hash key:
+        Operation not supported
+    """
+    rows = re.findall(r"^\s*\d+:((?:\s+\d+)+)$", text, re.MULTILINE)
+    return tuple(int(queue) for row in rows for queue in row.split())
+
+
+class LinuxQueues(LinuxSystem, QueueOperations):
+    """The interface's queues."""
+
+    def ring_limits(self) -> Rings:
+        """Return the maxima of `ethtool -g`."""
+        return self._rings()[0]
+
+    def rings(self) -> Rings:
+        """Return the settings of `ethtool -g`."""
+        return self._rings()[1]
+
+    def set_rings(self, *, rx: int | None = None, tx: int | None = None) -> str:
+        """Use `ethtool -G`."""
+        wishes = " ".join(f"{name} {size}" for name, size in (("rx", rx), ("tx", tx)) if size is not None)
+        return self._change("other ring sizes", f"ethtool -G {self.interface} {wishes}")
+
+    def channel_limit(self) -> int:
+        """Return the maximum of `ethtool -l`."""
+        return self._channels()[0]
+
+    def channels(self) -> int:
+        """Return the setting of `ethtool -l`."""
+        return self._channels()[1]
+
+    def set_channels(self, count: int) -> str:
+        """Use `ethtool -L`."""
+        return self._change("another number of queues", f"ethtool -L {self.interface} combined {count}")
+
+    def indirection_table(self) -> tuple[int, ...]:
+        """Return the table of `ethtool -x`."""
+        table = parse_indirection(self._ssh.run(f"ethtool -x {self.interface}").stdout)
+        if not table:
+            raise Unsupported("the indirection table: the driver shows none")
+        return table
+
+    def spread(self, weights: Sequence[int]) -> str:
+        """Use the weights of `ethtool -X`."""
+        listed = " ".join(map(str, weights))
+        return self._change("another indirection table", f"ethtool -X {self.interface} weight {listed}")
+
+    def set_hash_key(self, key: bytes) -> str:
+        """Use the key of `ethtool -X`."""
+        return self._change("another hash key", f"ethtool -X {self.interface} hkey {key.hex(':')}")
+
+    def hash_fields(self, kind: FlowKind) -> frozenset[HashField]:
+        """Return the fields of `ethtool -n rx-flow-hash`."""
+        # TCP over IPV4 flows use these fields for computing Hash flow key:
+        # IP SA
+        # L4 bytes 0 & 1 [TCP/UDP src port]
+        said = self._ssh.run(f"ethtool -n {self.interface} rx-flow-hash {_flow_type(kind)}")
+        if said.status:
+            raise Unsupported("the fields that are hashed: the driver does not tell")
+        return frozenset(field for field, (words, _) in _FIELDS.items() if words in said.stdout.splitlines())
+
+    def set_hash_fields(self, kind: FlowKind, fields: Collection[HashField]) -> str:
+        """Use `ethtool -N rx-flow-hash`."""
+        letters = "".join(letter for field, (_, letter) in _FIELDS.items() if field in fields)
+        command = f"ethtool -N {self.interface} rx-flow-hash {_flow_type(kind)} {letters}"
+        return self._change("other fields for the hash", command)
+
+    def _rings(self) -> tuple[Rings, Rings]:
+        said = self._ssh.run(f"ethtool -g {self.interface}").stdout
+        rx, tx = (parse_maximum_and_current(said, name) for name in ("RX", "TX"))
+        if rx is None or tx is None:
+            raise Unsupported("ring sizes: the driver does not tell")
+        return Rings(rx[0], tx[0]), Rings(rx[1], tx[1])
+
+    def _channels(self) -> tuple[int, int]:
+        said = self._ssh.run(f"ethtool -l {self.interface}")
+        found = parse_maximum_and_current(said.stdout, "Combined")
+        if found is None:
+            if said.status == 0:
+                raise NicproofError(f"ethtool -l shows no combined channels: {said.stdout!r}")
+            raise Unsupported("the number of queues: the driver has no such setting")
+        return found
+
+
+def _flow_type(kind: FlowKind) -> str:
+    return {Transport.TCP: "tcp", Transport.UDP: "udp", Transport.ESP: "esp"}[kind.transport] + str(kind.version)

@@ -1,0 +1,127 @@
+"""What a Linux driver shows of its NIC, through ethtool."""
+
+import re
+from collections.abc import Collection, Mapping
+
+from harness.errors import NicproofError, Unsupported
+from harness.guest.linux_system import LinuxSystem
+from harness.guest.selftest import DriverInformation, SelfTest, SelfTestOperations, WakeEvent, WakeEvents
+
+_SELF_TEST_DEADLINE_S = 120.0
+_LETTERS = {
+    WakeEvent.LINK_CHANGE: "p",
+    WakeEvent.UNICAST: "u",
+    WakeEvent.MULTICAST: "m",
+    WakeEvent.BROADCAST: "b",
+    WakeEvent.ARP: "a",
+    WakeEvent.MAGIC_PACKET: "g",
+}
+_IGBVF_DUMP = ("CTRL", "STATUS", "RDLEN", "RDH", "RDT", "TDLEN", "TDH", "TDT")
+"""The words that igbvf dumps (igbvf_get_regs), which ethtool prints without names."""
+
+
+def parse_self_test(text: str) -> SelfTest:
+    """Read what `ethtool -t` prints.
+
+    Real lines, ethtool 6.14 and 5.9:
+        The test result is FAIL
+        The test extra info:
+        Register test  (offline)         376
+        Link test   (on/offline)         0
+
+    Raises:
+        NicproofError: there is no result.
+    """
+    result = re.search(r"^The test result is (PASS|FAIL)", text, re.MULTILINE)
+    if result is None:
+        raise NicproofError(f"ethtool -t names no result: {text!r}")
+    parts = re.findall(r"^(\S.*?)\s+\((?:on/)?offline\)\s+(\d+)$", text, re.MULTILINE)
+    return SelfTest(result[1] == "PASS", {name: int(code) for name, code in parts})
+
+
+def parse_octets(text: str) -> bytes:
+    """Read the octets that `ethtool -e`, or `ethtool -d` of a driver whose registers it cannot name, prints.
+
+    Real lines, ethtool 6.14 and 5.9:
+        Offset          Values
+        ------          ------
+        0x0000:         52 54 00 6e 70 01 34 0d ff ff 10 20 ff ff ff ff
+    """
+    return bytes.fromhex("".join(re.findall(r"^0x[0-9a-f]+:\s+((?:[0-9a-f]{2} ?)+)\s*$", text, re.MULTILINE)))
+
+
+def parse_registers(text: str) -> dict[str, int]:
+    """Read the registers that `ethtool -d` prints with their names.
+
+    Real lines, ethtool 6.14 and 5.9:
+        0x00000: CTRL (Device control register)  0x58140241
+              Endian mode (buffers):             little
+        0x02808: RDLEN  (Receive desc length)                 0x00001000
+    """
+    found = re.findall(r"^0x[0-9A-F]+: (\w+)\s+\(.*\)\s+0x([0-9A-Fa-f]+)\s*$", text, re.MULTILINE)
+    return {name: int(value, 16) for name, value in found}
+
+
+class LinuxSelfTest(LinuxSystem, SelfTestOperations):
+    """The interface's driver."""
+
+    def self_test(self, *, offline: bool) -> SelfTest:
+        """Use `ethtool -t`, whose status is not 0 if the test fails."""
+        command = f"ethtool -t {self.interface} {'offline' if offline else 'online'}"
+        done = self._ssh.run(command, deadline_s=_SELF_TEST_DEADLINE_S)
+        if "not supported" in done.stderr:
+            raise Unsupported("the driver's self test: the driver has none")
+        result = parse_self_test(done.stdout)
+        self._wait_carrier()
+        return result
+
+    def eeprom(self, words: int) -> bytes:
+        """Use `ethtool -e`."""
+        done = self._ssh.run(f"ethtool -e {self.interface} offset 0 length {2 * words}")
+        if "not supported" in done.stderr:
+            raise Unsupported("the EEPROM's content: the driver does not show it")
+        return parse_octets(done.stdout)
+
+    def register_dump(self) -> Mapping[str, int]:
+        """Use `ethtool -d`."""
+        done = self._ssh.run(f"ethtool -d {self.interface}")
+        if "not supported" in done.stderr:
+            raise Unsupported("the driver's register dump: the driver has none")
+        if named := parse_registers(done.stdout):
+            return named
+        octets = parse_octets(done.stdout)
+        words = (int.from_bytes(octets[at : at + 4], "little") for at in range(0, len(octets), 4))
+        return dict(zip(_IGBVF_DUMP, words, strict=True))
+
+    def identify(self, seconds: int) -> str:
+        """Use `ethtool -p`."""
+        return self._change("the NIC's light", f"ethtool -p {self.interface} {seconds}")
+
+    def wake_events(self) -> WakeEvents:
+        """Read what `ethtool` shows of Wake-on-LAN."""
+        #         Supports Wake-on: pumbg
+        #         Wake-on: g                        (d: nothing)
+        shown = dict(
+            re.findall(r"(Supports Wake-on|Wake-on): (\w+)", self._ssh.run(f"ethtool {self.interface}").stdout)
+        )
+        if not shown:
+            raise Unsupported("wake-up events: the driver has no such setting")
+        offered, on = (
+            frozenset(event for event, letter in _LETTERS.items() if letter in shown[words])
+            for words in ("Supports Wake-on", "Wake-on")
+        )
+        return WakeEvents(offered, on)
+
+    def set_wake_events(self, events: Collection[WakeEvent]) -> str:
+        """Use `ethtool -s wol`."""
+        letters = "".join(letter for event, letter in _LETTERS.items() if event in events) or "d"
+        return self._change("wake-up events", f"ethtool -s {self.interface} wol {letters}")
+
+    def driver_information(self) -> DriverInformation:
+        """Read `ethtool -i`."""
+        # driver: e1000e
+        # firmware-version: 2.1-0
+        # bus-info: 0000:01:00.0
+        said = self._ssh.check(f"ethtool -i {self.interface}")
+        fields = {name: value.strip() for name, _, value in (line.partition(":") for line in said.splitlines())}
+        return DriverInformation(fields["driver"], fields["bus-info"].partition(":")[2], fields["firmware-version"])

@@ -1,0 +1,78 @@
+"""What a driver shows of its NIC: self test, EEPROM, registers, light, wake-up events, and who it is."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from harness.guest.operations import Operations
+
+
+@dataclass(frozen=True)
+class SelfTest:
+    """What became of a self test."""
+
+    passed: bool
+    results: Mapping[str, int]
+    """Part -> 0, or the driver's code for what failed."""
+
+
+class WakeEvent(StrEnum):
+    """What may wake a sleeping system."""
+
+    LINK_CHANGE = "link change"
+    UNICAST = "unicast"
+    MULTICAST = "multicast"
+    BROADCAST = "broadcast"
+    ARP = "ARP"
+    MAGIC_PACKET = "magic packet"
+
+
+@dataclass(frozen=True)
+class WakeEvents:
+    """What may wake the system by this NIC."""
+
+    offered: frozenset[WakeEvent]
+    on: frozenset[WakeEvent]
+
+
+@dataclass(frozen=True)
+class DriverInformation:
+    """What a driver says of itself."""
+
+    name: str
+    bus_address: str
+    """Bus, device and function, such as "01:00.0"."""
+    firmware: str
+    """Empty where it tells none."""
+
+
+class SelfTestOperations(Operations):
+    """What a guest's driver may be asked to show of the DUT."""
+
+    def self_test(self, *, offline: bool) -> SelfTest:
+        """Have the driver test its NIC, while it works or `offline`; returns when the link is up."""
+        self._unsupported("the driver's self test")
+
+    def eeprom(self, words: int) -> bytes:
+        """Return the first 16-bit words of the EEPROM, the low octet of each first."""
+        self._unsupported("the EEPROM's content")
+
+    def register_dump(self) -> Mapping[str, int]:
+        """Return the registers that the driver dumps, by the datasheet's names."""
+        self._unsupported("the driver's register dump")
+
+    def identify(self, seconds: int) -> str:
+        """Have the NIC's light blink; return why the driver refused, or "" when it is over."""
+        self._unsupported("the NIC's light")
+
+    def wake_events(self) -> WakeEvents:
+        """Return what may wake the system, and what is to."""
+        self._unsupported("wake-up events")
+
+    def set_wake_events(self, events: Collection[WakeEvent]) -> str:
+        """Have these events alone wake the system; return why the driver refused, or ""."""
+        self._unsupported("wake-up events")
+
+    def driver_information(self) -> DriverInformation:
+        """Return what the driver says of itself."""
+        self._unsupported("the driver's information")

@@ -1,0 +1,123 @@
+"""What the driver has programmed into the DUT's own registers, read from QEMU without the guest's help.
+
+Offsets in BAR 0 and layouts: 82540EM chapter 13, 82574L chapter 10, 82576 chapter 8; of a virtio device the size of its
+queues. Only registers that read without effect are here.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from harness.errors import Unsupported
+from harness.guest.queues import Rings
+from harness.qemu.machine import DUT_DEVICE_ID
+from harness.qemu.pci import read_memory
+from harness.testbed import Testbed
+
+_DESCRIPTOR = 16
+"""Octets."""
+
+
+class Register(StrEnum):
+    """A register, or the first of an array."""
+
+    CTRL = "CTRL"
+    STATUS = "STATUS"
+    RCTL = "RCTL"
+    TCTL = "TCTL"
+    LEDCTL = "LEDCTL"
+    RDLEN = "RDLEN"
+    TDLEN = "TDLEN"
+    RETA = "RETA"
+    """The indirection table, a queue an octet."""
+    RSSRK = "RSSRK"
+    """The hash key."""
+    ITR = "ITR"
+    EITR = "EITR"
+    """The interval of each MSI-X vector."""
+
+
+_GIGABIT = {
+    Register.CTRL: 0x0000,
+    Register.STATUS: 0x0008,
+    Register.RCTL: 0x0100,
+    Register.TCTL: 0x0400,
+    Register.RDLEN: 0x2808,
+    Register.TDLEN: 0x3808,
+    Register.LEDCTL: 0x0E00,
+}
+_OFFSETS: Mapping[str, Mapping[Register, int]] = {
+    "e1000": _GIGABIT,
+    "e1000e": {**_GIGABIT, Register.ITR: 0x00C4, Register.EITR: 0x00E8},
+    "igb": {
+        **_GIGABIT,
+        Register.RDLEN: 0xC008,
+        Register.TDLEN: 0xE008,
+        Register.RETA: 0x5C00,
+        Register.RSSRK: 0x5C80,
+        Register.EITR: 0x1680,
+    },
+    "igbvf": {Register.STATUS: 0x0008, Register.RDLEN: 0x2808, Register.TDLEN: 0x3808, Register.EITR: 0x1680},
+}
+_KEY_WORDS = 10
+_TABLE_WORDS = 32
+
+
+def read_register(testbed: Testbed, register: Register, words: int = 1) -> bytes:
+    """Return the octets of a register, or of the first words of an array, as they lie in memory.
+
+    Raises:
+        Unsupported: the model has no such register.
+    """
+    offset = _OFFSETS.get(testbed.cell.nic.name, {}).get(register)
+    if offset is None:
+        raise Unsupported(f"{testbed.cell.nic.name} has no register {register}")
+    found = read_memory(testbed.vm.monitor, testbed.bar(0) + offset, words)
+    return b"".join(word.to_bytes(4, "little") for word in found)
+
+
+def dumpable_registers(testbed: Testbed) -> dict[str, int]:
+    """Return those of the DUT's single registers of 32 bits that stay as they are while nothing is changed."""
+    names = (Register.CTRL, Register.STATUS, Register.RCTL, Register.TCTL, Register.RDLEN, Register.TDLEN)
+    known = [name for name in names if name in _OFFSETS.get(testbed.cell.nic.name, {})]
+    return {name: int.from_bytes(read_register(testbed, name), "little") for name in known}
+
+
+def interrupt_interval_us(testbed: Testbed, vector: int) -> float:
+    """Return the shortest time between two interrupts of a vector, or of the one interrupt there is."""
+    if testbed.cell.nic.family == "igb":
+        word = read_register(testbed, Register.EITR, vector + 1)[4 * vector :]
+        return int.from_bytes(word, "little") >> 2 & 0x1FFF
+    register = Register.EITR if testbed.cell.mode.is_msix else Register.ITR
+    word = read_register(testbed, register, vector + 1)[4 * vector :]
+    return (int.from_bytes(word, "little") & 0xFFFF) * 0.256
+
+
+def pause_programmed(testbed: Testbed) -> tuple[bool, bool]:
+    """Return whether the MAC obeys pause frames, and whether it sends them: CTRL.RFCE and CTRL.TFCE."""
+    control = int.from_bytes(read_register(testbed, Register.CTRL), "little")
+    return bool(control & 1 << 27), bool(control & 1 << 28)
+
+
+def rings_programmed(testbed: Testbed) -> Rings:
+    """Return the length of the DUT's first receive and first transmit ring."""
+    if testbed.cell.nic.family == "virtio":
+        # receiveq1 and transmitq1 (virtio 1.2, 5.1.2)
+        path = f"/machine/peripheral/{DUT_DEVICE_ID}/virtio-backend"
+        sizes = (
+            testbed.vm.monitor.execute("x-query-virtio-queue-status", path=path, queue=queue)["vring-num"]
+            for queue in (0, 1)
+        )
+    else:
+        registers = (read_register(testbed, register) for register in (Register.RDLEN, Register.TDLEN))
+        sizes = (int.from_bytes(octets, "little") // _DESCRIPTOR for octets in registers)
+    return Rings(*sizes)
+
+
+def hash_key(testbed: Testbed) -> bytes:
+    """Return the key of the receive hash."""
+    return read_register(testbed, Register.RSSRK, _KEY_WORDS)
+
+
+def indirection_table(testbed: Testbed) -> tuple[int, ...]:
+    """Return the receive queue for each value of a hash's low bits."""
+    return tuple(read_register(testbed, Register.RETA, _TABLE_WORDS))

@@ -1,0 +1,98 @@
+"""What ethtool prints is read as it was meant, in its newer and its older form."""
+
+from harness.flows import ADDRESSES, ADDRESSES_AND_PORTS, Flow, FlowKind, Transport, random_flows
+from harness.guest.linux_queues import parse_indirection, parse_maximum_and_current
+from harness.guest.linux_selftest import parse_octets, parse_registers, parse_self_test
+from harness.guest.linux_settings import (
+    parse_coalescing,
+    parse_message_level,
+    parse_pause,
+    parse_private_flags,
+)
+from harness.guest.settings import (
+    MESSAGES,
+    PAUSE_AUTONEGOTIATION,
+    RECEIVE_INTERVAL,
+    RECEIVE_PAUSE,
+    TRANSMIT_PAUSE,
+)
+
+KEY = bytes.fromhex("6d5a56da255b0ec24167253d43a38fb0d0ca2bcbae7b30b477cb2da38030f20c6a42b73bbeac01fa")
+RINGS = """Ring parameters for eth1:
+Pre-set maximums:
+RX:\t\t4096
+RX Mini:\t{none}
+TX:\t\t2048
+Current hardware settings:
+RX:\t\t256
+RX Mini:\t{none}
+TX:\t\t128
+"""
+
+
+def test_rings_of_new_and_old_ethtool() -> None:
+    for none in ("n/a", "0"):
+        text = RINGS.format(none=none)
+        assert parse_maximum_and_current(text, "RX") == (4096, 256)
+        assert parse_maximum_and_current(text, "TX") == (2048, 128)
+        assert parse_maximum_and_current(text, "RX Mini") is None
+
+
+def test_indirection_table() -> None:
+    text = """
+RX flow hash indirection table for eth1 with 2 RX ring(s):
+    0:      0     0     0     0     0     0     0     0
+    8:      1     1     1     1     1     1     1     1
+RSS hash key:
+6d:5a:56
+RSS hash function:
+    toeplitz: on
+"""
+    assert parse_indirection(text) == (0,) * 8 + (1,) * 8
+    assert (
+        parse_indirection("RX flow hash indirection table for eth0 with 1 RX ring(s):\nOperation not supported") == ()
+    )
+
+
+def test_flow_goes_to_the_queue_of_its_published_hash() -> None:
+    flow = Flow(FlowKind(4, Transport.TCP), "66.9.149.187", "161.142.100.80", (2794, 1766))
+    table = tuple(range(128))
+    assert flow.queue(KEY, table, ADDRESSES) == 0x323E8FC2 & 127
+    assert flow.queue(KEY, table, ADDRESSES_AND_PORTS) == 0x51CCC178 & 127
+
+
+def test_random_flows_are_the_same_in_every_run() -> None:
+    kind = FlowKind(6, Transport.UDP)
+    assert random_flows(kind, 8) == random_flows(kind, 8)
+    assert len({flow.frame() for flow in random_flows(kind, 8)}) == 8
+
+
+def test_self_test_that_fails_names_its_parts() -> None:
+    seen = parse_self_test(
+        "The test result is FAIL\nThe test extra info:\nRegister test  (offline)\t 376\nLink test   (on/offline)\t 0\n"
+    )
+    assert (seen.passed, seen.results) == (False, {"Register test": 376, "Link test": 0})
+
+
+def test_octets_of_a_dump() -> None:
+    text = "Offset\t\tValues\n------\t\t------\n0x0000:\t\t52 54 00 6e \n0x0010:\t\tff 10 \n"
+    assert parse_octets(text) == bytes.fromhex("5254006eff10")
+
+
+def test_registers_of_each_driver() -> None:
+    text = (
+        "0x00000: CTRL (Device control register)  0x58140241\n      Endian mode (buffers):             little\n"
+        "0x02808: RDLEN  (Receive desc length)                 0x00001000\n"
+        "0x00400: TCTL (Transmit ctrl register)                0xA503F0FA\n"
+    )
+    assert parse_registers(text) == {"CTRL": 0x58140241, "RDLEN": 0x1000, "TCTL": 0xA503F0FA}
+
+
+def test_settings_of_new_and_old_ethtool() -> None:
+    assert parse_coalescing("rx-usecs:\t3\nrx-frames:\tn/a\n") == {RECEIVE_INTERVAL: 3}
+    assert parse_coalescing("rx-usecs: 3\nrx-frames: 0\nrx-usecs-irq: 0\n") == {RECEIVE_INTERVAL: 3}
+    assert parse_message_level("\tCurrent message level: 0x000000ff (255)\n\t\t drv probe link\n") == {MESSAGES: 255}
+    for line in ("legacy-rx: off", "legacy-rx   : off"):
+        assert parse_private_flags(f"Private flags for eth1:\n{line}\n") == {"legacy-rx": 0}
+    pause = "Pause parameters for eth1:\nAutonegotiate:\ton\nRX:\t\ton\nTX:\t\toff\nRX negotiated: on\n"
+    assert parse_pause(pause) == {PAUSE_AUTONEGOTIATION: 1, RECEIVE_PAUSE: 1, TRANSMIT_PAUSE: 0}
