@@ -1,6 +1,7 @@
 """Frames that make a DUT work, and what a test needs to know about when it has."""
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,7 +11,7 @@ from scapy.layers.l2 import Ether
 from harness.endpoint.base import padded
 from harness.endpoint.wire import Wire
 from harness.errors import NicproofError
-from harness.frames import LOCAL_EXPERIMENT
+from harness.frames import LOCAL_EXPERIMENT, arp_frame
 from harness.guest.base import Guest
 from harness.station import DUT, WIRE
 from harness.testbed import Observed, Testbed
@@ -76,3 +77,31 @@ def requests_in_background(wire: Wire) -> Iterator[None]:
     finally:
         stop.set()
         thread.join()
+
+
+@contextmanager
+def flood_in_background(wire: Wire) -> Iterator[None]:
+    """Send the DUT requests for its address, 200 a second and whether they are answered or not, during a block."""
+    request = arp_frame(1, WIRE.mac, WIRE.ip, DUT.mac, "00:00:00:00:00:00", DUT.ip)
+    stop = threading.Event()
+
+    def ask() -> None:
+        while not stop.wait(0.005):
+            wire.send(request)
+
+    thread = threading.Thread(target=ask, name="flood")
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def answers_within(wire: Wire, deadline_s: float) -> bool:
+    """Ask the DUT for its address until it answers: whether it did, and in time."""
+    end = time.monotonic() + deadline_s
+    while time.monotonic() < end:
+        if wire.resolve(DUT.ip, 0.2) is not None:
+            return True
+    return False

@@ -9,6 +9,8 @@ from typing import Literal
 
 from harness.endpoint.remote import RemoteEndpoint
 from harness.guest.filters import FilterOperations
+from harness.guest.lifecycle import LifecycleOperations
+from harness.guest.links import LinkOperations
 from harness.guest.offloads import OffloadOperations
 from harness.nic import InterruptMode
 
@@ -66,7 +68,7 @@ class InterruptClaim:
     vectors: tuple[Vector, ...]
 
 
-class Guest(FilterOperations, OffloadOperations):
+class Guest(FilterOperations, LifecycleOperations, LinkOperations, OffloadOperations):
     """A guest that nobody can log in to: every operation is lacking."""
 
     @property

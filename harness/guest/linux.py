@@ -10,6 +10,8 @@ from harness.endpoint.remote import WORKER_ADDRESS, RemoteEndpoint, WorkerConnec
 from harness.errors import NicproofError, Unsupported
 from harness.guest.base import Driver, Guest, Identity, InterruptClaim, Link, Vector
 from harness.guest.linux_filters import LinuxFilters
+from harness.guest.linux_lifecycle import LinuxLifecycle
+from harness.guest.linux_links import LinuxLinks
 from harness.guest.linux_offloads import LinuxOffloads
 from harness.guest.linux_system import LINK_DEADLINE_S
 from harness.guest.ssh import CommandFailed, SshError
@@ -71,7 +73,7 @@ def parse_interrupts(text: str, kinds: Mapping[int, str], line_names: Collection
     return InterruptClaim(ways.pop() if ways else InterruptMode.POLLED, tuple(sorted(vectors, key=lambda v: v.index)))
 
 
-class LinuxGuest(LinuxFilters, LinuxOffloads, Guest):
+class LinuxGuest(LinuxFilters, LinuxLifecycle, LinuxLinks, LinuxOffloads, Guest):
     """A Linux guest, asked through its own tools and file systems."""
 
     @property
@@ -183,7 +185,8 @@ class LinuxGuest(LinuxFilters, LinuxOffloads, Guest):
     def bounce(self, rounds: int) -> None:
         """Take the interface down and up without waiting for the carrier between."""
         name = self.interface
-        self._ssh.check(f"for _ in $(seq {rounds}); do ip link set {name} down; ip link set {name} up; done")
+        one = f"ip link set {name} down; ip link set {name} up"
+        self._ssh.check(f"for _ in $(seq {rounds}); do {one}; done", deadline_s=60 + 3 * rounds)
         self.set_up(True)
 
     def reset_nic(self) -> None:
@@ -243,6 +246,13 @@ class LinuxGuest(LinuxFilters, LinuxOffloads, Guest):
             return WorkerConnection(self._ssh.connect_to(*WORKER_ADDRESS))
         except SshError:  # none was there before the snapshot, or this server forwards no connections
             return start_worker(self._ssh)
+
+    def _forget(self) -> None:
+        """Let go of the worker too: it keeps a socket on the interface that was."""
+        super()._forget()
+        if "_worker" in self.__dict__:
+            self._worker.close()
+            del self._worker
 
     def endpoint(self) -> RemoteEndpoint:
         """Return the endpoint on the DUT: the worker that was imported before the snapshot, or one started now."""
