@@ -1,6 +1,7 @@
 """Cables that stay in or out, and guests that do not tell what became of their link."""
 
 from harness.fault import Fault
+from harness.qemu.machine import dut_device
 from harness.qemu.plug import Plug
 from harness.testbed import Testbed
 from tests.faults.cable import EXPERIMENT, FROM, TO, changes, garble, typed
@@ -22,7 +23,7 @@ class _Loose(Plug):
 
 
 def with_plug(kind: type[Plug], bed: Testbed) -> None:
-    bed.__dict__["plug"] = kind(bed.plug._monitor, bed.plug._device)
+    bed.__dict__["plug"] = kind(bed.vm.monitor, dut_device(bed.cell))
 
 
 def link(*names: str) -> tuple[str, ...]:
