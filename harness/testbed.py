@@ -26,6 +26,7 @@ from harness.qemu.console import ConsoleTimeout
 from harness.qemu.interrupts import Delivery, Programmed, Trace, own
 from harness.qemu.line import LineState, find_line, line_state
 from harness.qemu.pci import Bdf, PciFunction, PciView
+from harness.qemu.plug import Plug
 from harness.qemu.process import QemuDied, QemuProcess
 from harness.station import DUT
 
@@ -114,6 +115,11 @@ class Testbed:
         """The machine's PCI functions."""
         return PciView(self.vm.monitor)
 
+    @cached_property
+    def plug(self) -> Plug:
+        """The DUT's slot and the cable in it; a virtual function's are its physical function's."""
+        return Plug(self.vm.monitor, machine.dut_device(self.cell))
+
     @property
     def _of_vf(self) -> tuple[Bdf, int] | None:
         return (self.pci.find(machine.DUT_DEVICE_ID), 0) if self.cell.nic.virtual_function else None
@@ -127,6 +133,19 @@ class Testbed:
     def function(self) -> PciFunction:
         """Read what the driver has programmed into the DUT."""
         return self.pci.function(self.bdf, of_vf=self._of_vf)
+
+    def await_decoding(self, deadline_s: float) -> bool:
+        """Wait until a driver has switched the DUT's memory decoding on; return whether one did."""
+        end = time.monotonic() + deadline_s
+        while not (found := self._decodes()) and time.monotonic() < end and self.vm.death() is None:
+            self.vm.console.wait_for_more(0.05)
+        return found
+
+    def _decodes(self) -> bool:
+        try:
+            return self.function().memory_decoding
+        except NicproofError:  # it is on no bus that the guest has configured
+            return False
 
     def bar(self, number: int) -> int:
         """Return the memory address of the DUT's BAR `number`."""

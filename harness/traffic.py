@@ -13,7 +13,7 @@ from harness.endpoint.base import Endpoint, padded
 from harness.endpoint.wire import Wire
 from harness.errors import NicproofError
 from harness.exchange import DEADLINE_S
-from harness.frames import LOCAL_EXPERIMENT, SEED
+from harness.frames import LOCAL_EXPERIMENT, SEED, arp_frame
 from harness.guest.base import Guest
 from harness.station import DUT, WIRE
 from harness.testbed import Observed, Testbed
@@ -140,3 +140,19 @@ def load(sender: Endpoint, frames: Sequence[bytes]) -> Iterator[None]:
         thread.join()
     if errors:
         raise errors[0]
+
+
+@contextmanager
+def flood_in_background(wire: Wire) -> Iterator[None]:
+    """Send the DUT requests for its address, whether they are answered or not, during a block."""
+    with load(wire, [arp_frame(1, WIRE.mac, WIRE.ip, DUT.mac, "00:00:00:00:00:00", DUT.ip)]):
+        yield
+
+
+def answers_within(wire: Wire, deadline_s: float) -> bool:
+    """Ask the DUT for its address until it answers: whether it did, and in time."""
+    end = time.monotonic() + deadline_s
+    while time.monotonic() < end:
+        if wire.resolve(DUT.ip, 0.2) is not None:
+            return True
+    return False

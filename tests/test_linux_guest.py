@@ -4,6 +4,7 @@ import pytest
 
 from harness.errors import NicproofError
 from harness.guest.linux import parse_interrupts
+from harness.guest.linux_links import parse_link_events
 from harness.nic import InterruptMode
 
 # Debian 11, Linux 5.10: igb with its vectors and virtio companions.
@@ -167,3 +168,14 @@ def test_without_any_handler_the_claim_is_polled() -> None:
 def test_several_ways_at_once_are_refused() -> None:
     with pytest.raises(NicproofError, match=r"claims several ways for one function: intx, msix$"):
         parse_interrupts(MSIX_6_12, {10: "", 28: "msix"}, ["eth1"])
+
+
+def test_link_events_are_the_changes_of_one_interface() -> None:
+    text = (
+        "1: lo: <LOOPBACK,UP,LOWER_UP> mtu 65536 qdisc noqueue state UNKNOWN group default \\    link/loopback\n"
+        "3: eth1: <NO-CARRIER,BROADCAST,MULTICAST,UP> mtu 1500 qdisc mq state UP group default \\    link/ether\n"
+        "3: eth1: <NO-CARRIER,BROADCAST,MULTICAST,UP> mtu 1500 qdisc mq state DOWN group default \\    link/ether\n"
+        "13: eth10: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1500 qdisc mq state UP group default \\    link/ether\n"
+        "3: eth1: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1500 qdisc mq state UP group default \\    link/ether\n"
+    )
+    assert parse_link_events(text, "eth1") == [False, True]

@@ -3,10 +3,13 @@
 Nothing is lost here: the socket pair makes the sender wait when the receiver is slow, in both directions.
 """
 
+import fcntl
 import logging
 import os
 import socket
 import struct
+import sys
+import termios
 import threading
 import time
 from collections import deque
@@ -156,6 +159,18 @@ class Cable:
                 raise NicproofError(f"the cable is stuck: QEMU took no frame for {SEND_DEADLINE_S} s") from None
             except OSError as error:
                 raise NicproofError(f"the cable is cut: {error.strerror}") from None
+
+    def wait_taken(self) -> None:
+        """Wait until QEMU has read every frame that was sent: what becomes of one is decided when it is read.
+
+        Raises:
+            NicproofError: it did not within `SEND_DEADLINE_S` seconds.
+        """
+        end = time.monotonic() + SEND_DEADLINE_S
+        while int.from_bytes(fcntl.ioctl(self._socket, termios.TIOCOUTQ, bytes(4)), sys.byteorder):
+            if time.monotonic() > end:
+                raise NicproofError(f"the cable is stuck: QEMU left a frame unread for {SEND_DEADLINE_S} s")
+            time.sleep(0.002)  # a socket has no event for it
 
     def save(self, path: Path) -> None:
         """Write everything that has passed so far to `path` as pcapng, with each frame's direction."""

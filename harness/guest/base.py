@@ -11,6 +11,8 @@ from harness.endpoint.far import FarStation
 from harness.endpoint.remote import RemoteEndpoint
 from harness.guest.checksums import ChecksumOperations
 from harness.guest.filters import FilterOperations
+from harness.guest.lifecycle import LifecycleOperations
+from harness.guest.links import LinkOperations
 from harness.guest.mtu import MtuOperations
 from harness.guest.offloads import OffloadOperations
 from harness.guest.queues import QueueOperations
@@ -76,6 +78,8 @@ class InterruptClaim:
 class Guest(
     ChecksumOperations,
     FilterOperations,
+    LifecycleOperations,
+    LinkOperations,
     MtuOperations,
     OffloadOperations,
     QueueOperations,

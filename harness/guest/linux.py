@@ -12,6 +12,8 @@ from harness.errors import NicproofError, Unsupported
 from harness.guest.base import Driver, Guest, Identity, InterruptClaim, Link, Vector
 from harness.guest.linux_checksums import LinuxChecksums
 from harness.guest.linux_filters import LinuxFilters
+from harness.guest.linux_lifecycle import LinuxLifecycle
+from harness.guest.linux_links import LinuxLinks
 from harness.guest.linux_mtu import LinuxMtu
 from harness.guest.linux_queues import LinuxQueues
 from harness.guest.linux_selftest import LinuxSelfTest
@@ -80,6 +82,8 @@ def parse_interrupts(text: str, kinds: Mapping[int, str], line_names: Collection
 class LinuxGuest(
     LinuxChecksums,
     LinuxFilters,
+    LinuxLifecycle,
+    LinuxLinks,
     LinuxMtu,
     LinuxQueues,
     LinuxSelfTest,
@@ -198,7 +202,8 @@ class LinuxGuest(
     def bounce(self, rounds: int) -> None:
         """Take the interface down and up without waiting for the carrier between."""
         name = self.interface
-        self._ssh.check(f"for _ in $(seq {rounds}); do ip link set {name} down; ip link set {name} up; done")
+        one = f"ip link set {name} down; ip link set {name} up"
+        self._ssh.check(f"for _ in $(seq {rounds}); do {one}; done", deadline_s=60 + 3 * rounds)
         self.set_up(True)
 
     def reset_nic(self) -> None:
@@ -261,6 +266,13 @@ class LinuxGuest(
     @cached_property
     def _worker(self) -> WorkerConnection:
         return self._connect_worker()
+
+    def _forget(self) -> None:
+        """Let go of the worker too: it keeps a socket on the interface that was."""
+        super()._forget()
+        if "_worker" in self.__dict__:
+            self._worker.close()
+            del self._worker
 
     def endpoint(self) -> RemoteEndpoint:
         """Return the endpoint on the DUT: the worker that was imported before the snapshot, or one started now."""

@@ -5,7 +5,7 @@ from functools import cached_property
 
 from harness.errors import NicproofError, Unsupported
 from harness.guest.operations import Operations
-from harness.guest.ssh import Ssh
+from harness.guest.ssh import CommandFailed, Completed, Ssh
 
 LINK_DEADLINE_S = 15
 """For the link to come up: autonegotiation takes seconds."""
@@ -55,10 +55,21 @@ class LinuxSystem(Operations):
             raise NicproofError(f"the PCI function {self._address} has not exactly one network interface: {found}")
         return self._interfaces[0]
 
+    def _forget(self) -> None:
+        """Forget which interface the DUT has: a driver that is loaded anew may name another."""
+        for name in ("_interfaces", "_virtio_devices"):
+            self.__dict__.pop(name, None)
+
+    def _wait(self, condition: str) -> Completed:
+        """Wait until a condition of the guest's shell holds; the status is 0 if it did before the link's deadline."""
+        wait = f"until {condition}; do sleep 0.02; done"
+        return self._ssh.run(f"timeout {LINK_DEADLINE_S} sh -c {shlex.quote(wait)}", deadline_s=LINK_DEADLINE_S + 30)
+
     def _wait_carrier(self) -> None:
         """Wait for the link of an interface that is up."""
-        wait = f"until grep -q 1 /sys/class/net/{self.interface}/carrier 2>/dev/null; do sleep 0.02; done"
-        self._ssh.check(f"timeout {LINK_DEADLINE_S} sh -c {shlex.quote(wait)}", deadline_s=LINK_DEADLINE_S + 30)
+        waited = self._wait(f"grep -q 1 /sys/class/net/{self.interface}/carrier 2>/dev/null")
+        if waited.status:
+            raise CommandFailed(waited)
 
     def _change(self, what: str, command: str) -> str:
         """Run a command that changes a setting; return why it was refused, or "" once the link is up.

@@ -52,7 +52,8 @@ def _bus(cell: Cell) -> str:
     return "pcie.0" if cell.machine == "q35" else "pci.0"
 
 
-def _dut(cell: Cell) -> list[str]:
+def dut_device(cell: Cell) -> str:
+    """Return the DUT as an option of `-device`; it can be taken out and put back."""
     properties: dict[str, object] = {
         "id": DUT_DEVICE_ID,
         "netdev": "dut",
@@ -61,14 +62,15 @@ def _dut(cell: Cell) -> list[str]:
         **cell.nic.properties,
         **cell.mode_profile.device,
     }
-    if cell.nic.bus == "pcie":
-        # Behind a root port, as silicon is: SR-IOV and hot-plug need one.
-        port = {"id": "rootport", "bus": _bus(cell), "addr": hex(DUT_SLOT), "chassis": 1, "slot": 1}
-        return [
-            *("-device", _properties("pcie-root-port", port)),
-            *("-device", _properties(cell.nic.device, {**properties, "bus": "rootport"})),
-        ]
-    return ["-device", _properties(cell.nic.device, {**properties, "bus": _bus(cell), "addr": hex(DUT_SLOT)})]
+    place = {"bus": "rootport"} if cell.nic.bus == "pcie" else {"bus": _bus(cell), "addr": hex(DUT_SLOT)}
+    return _properties(cell.nic.device, {**properties, **place})
+
+
+def _dut(cell: Cell) -> list[str]:
+    # Behind a root port, as silicon is: SR-IOV and hot-plug need one.
+    port = {"id": "rootport", "bus": _bus(cell), "addr": hex(DUT_SLOT), "chassis": 1, "slot": 1}
+    root = ["-device", _properties("pcie-root-port", port)] if cell.nic.bus == "pcie" else []
+    return [*root, "-device", dut_device(cell)]
 
 
 def _control(cell: Cell) -> list[str]:
@@ -127,6 +129,9 @@ def hardware(cell: Cell, image: BootImage, accel: Accel) -> Hardware:
         *("-m", str(profile.machine.memory_mib)),
         # A guest that resets itself has crashed, or a test asked for it: the harness decides, QEMU stays.
         *("-action", "reboot=reset,shutdown=pause,panic=pause"),
+        # Snapshots are loaded without announcements (see snapshot.load). QEMU's virtio-net then has no timer for them
+        # and dies of that (virtio_net_reset, QEMU 10.0) when the guest resets it: at driver unload, unplug or suspend.
+        *("-global", "virtio-net-device.guest_announce=off"),
         *(("-device", "intel-iommu,intremap=on") if remapped else ()),
         *_dut(cell),
         *(_control(cell) if profile.control == "ssh" else ()),

@@ -1,0 +1,92 @@
+"""The driver's life on Linux: modules, sysfs, the kernel's test of suspending."""
+
+import re
+from ipaddress import ip_network
+
+from harness.errors import Unsupported
+from harness.guest.lifecycle import LifecycleOperations
+from harness.guest.linux_system import LinuxSystem
+from harness.station import DUT, NETWORK
+
+_ROUND_S = 10.0
+"""For one round of unbinding and binding on a slow host."""
+_HELD = ("SUnreclaim", "KernelStack", "PageTables", "VmallocUsed", "Percpu")
+
+
+class LinuxLifecycle(LinuxSystem, LifecycleOperations):
+    """The module that drives the DUT's interface."""
+
+    _module = ""
+
+    @property
+    def _owner(self) -> str:
+        """Where sysfs has the device that the interface belongs to: the PCI function, or the virtio device on it."""
+        return "/".join((self._device, *self._virtio_devices))
+
+    def unload_driver(self) -> None:
+        """Remove the module."""
+        # ../../../../module/igb        nothing, if the driver is part of the kernel itself
+        module = self._ssh.run(f"readlink {self._owner}/driver/module").stdout.strip().rpartition("/")[2]
+        if not module:
+            raise Unsupported("unloading the driver: it is part of the kernel")
+        self._ssh.check(f"modprobe -r {module}")
+        self._module = module
+        self._forget()
+
+    def load_driver(self, *, with_link: bool = True) -> None:
+        """Load the module and set its interface up."""
+        self._ssh.check(f"modprobe {self._module}")
+        self._configure()
+        if with_link:
+            self._wait_carrier()
+
+    def rebind_driver(self, rounds: int) -> None:
+        """Write to the driver's files `unbind` and `bind`."""
+        one = "echo $device >unbind && echo $device >bind || exit"
+        self._ssh.check(
+            f"cd {self._owner}/driver/ && device={self._owner.rpartition('/')[2]} && "
+            f"cd $(pwd -P) && for _ in $(seq {rounds}); do {one}; done",
+            deadline_s=30 + rounds * _ROUND_S,
+        )
+        self.set_up_again()
+
+    def set_up_again(self) -> None:
+        """Configure the interface and wait for its carrier."""
+        self._configure()
+        self._wait_carrier()
+
+    def _configure(self) -> None:
+        """Do what the start script and its DHCP client did: the link up, and the address of the lease."""
+        self._forget()
+        self._wait(f"ls -d {self._device}/net/* {self._device}/virtio*/net/* 2>/dev/null | grep -q .")
+        address = f"{DUT.ip}/{ip_network(NETWORK).prefixlen} broadcast +"
+        name = self.interface
+        self._ssh.check(f"ip link set {name} up && ip address replace {address} dev {name}")
+
+    def is_present(self) -> bool:
+        """Look for the function's folder."""
+        return self._ssh.run(f"test -e {self._device}").status == 0
+
+    def reset_function(self) -> None:
+        """Write to the function's file `reset`, which is there if the kernel knows a way to reset it alone."""
+        if self._ssh.run(f"test -e {self._device}/reset").status:
+            raise Unsupported("a reset of the PCI function: the kernel knows no way to reset this one alone")
+        self._ssh.check(f"echo 1 >{self._device}/reset")
+
+    def suspend(self) -> None:
+        """Use the kernel's own test of suspending to RAM, which wakes up before the firmware would be called.
+
+        The machine itself cannot wake: QEMU puts the kernel it was started with into memory once more when it does.
+        """
+        # [none] core processors platform devices freezer
+        if self._ssh.run("grep -q platform /sys/power/pm_test").status:
+            raise Unsupported("suspending the system: this kernel was built without its test (CONFIG_PM_SLEEP_DEBUG)")
+        wait = "echo 0 >/sys/module/suspend/parameters/pm_test_delay"
+        self._ssh.check(f"{wait}; echo platform >/sys/power/pm_test && echo mem >/sys/power/state", deadline_s=90)
+        self._wait_carrier()
+
+    def kernel_memory_kib(self) -> int:
+        """Add up what /proc/meminfo says that the kernel holds."""
+        # SUnreclaim:        21184 kB
+        said = self._ssh.check("echo 3 >/proc/sys/vm/drop_caches; cat /proc/meminfo")
+        return sum(int(size) for name, size in re.findall(r"^(\w+):\s+(\d+) kB", said, re.MULTILINE) if name in _HELD)

@@ -1,0 +1,69 @@
+"""The link on Linux: the carrier in sysfs, ethtool, and the kernel's messages by netlink."""
+
+import re
+
+from harness.guest.links import LinkOperations, LinkSettings
+from harness.guest.linux_system import LinuxSystem
+
+_EVENTS = "/tmp/nicproof-links"
+"""What `ip monitor` has printed, in the guest."""
+
+
+def parse_link_events(text: str, interface: str) -> list[bool]:
+    r"""Return the changes of an interface's link in what `ip -o monitor link` has printed, True for up.
+
+    The kernel sends a message for every change of anything; one that leaves the link alone is no event here:
+        3: eth1: <NO-CARRIER,BROADCAST,MULTICAST,UP> mtu 1500 qdisc mq state DOWN group default \    link/ether ...
+        3: eth1: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1500 qdisc mq state UP group default \    link/ether ...
+    """
+    flags = re.findall(rf"^(?:Deleted )?\d+: {re.escape(interface)}: <([^>]*)>", text, re.MULTILINE)
+    states = ["LOWER_UP" in found.split(",") for found in flags]
+    return [state for number, state in enumerate(states) if number == 0 or states[number - 1] != state]
+
+
+class LinuxLinks(LinuxSystem, LinkOperations):
+    """The interface's carrier."""
+
+    def wait_link(self, up: bool) -> bool:
+        """Poll the carrier, for which sysfs has no event."""
+        return self._wait(f"grep -q {int(up)} /sys/class/net/{self.interface}/carrier 2>/dev/null").status == 0
+
+    def open_interface(self) -> None:
+        """Set the interface up."""
+        self._ssh.check(f"ip link set {self.interface} up")
+
+    def carrier_changes(self) -> int:
+        """Return the kernel's own count."""
+        return int(self._read(f"/sys/class/net/{self.interface}/carrier_changes")[0])
+
+    def link_settings(self) -> LinkSettings:
+        """Ask ethtool."""
+        # Speed: 1000Mb/s        Duplex: Full        Auto-negotiation: on       ("Unknown!" where the driver knows none)
+        said = self._ssh.run(f"ethtool {self.interface}").stdout
+        speed, duplex = re.search(r"Speed: (\d+)Mb/s", said), re.search(r"Duplex: (Full|Half)", said)
+        # Pause parameters for eth1:
+        # RX:    on
+        # TX:    on
+        pauses = dict(re.findall(r"^(RX|TX):\s+(on|off)$", self._ssh.run(f"ethtool -a {self.interface}").stdout, re.M))
+        return LinkSettings(
+            speed_mbps=int(speed[1]) if speed else None,
+            full_duplex=duplex[1] == "Full" if duplex else None,
+            autonegotiates="Auto-negotiation: on" in said,
+            pauses=(pauses["RX"] == "on", pauses["TX"] == "on") if len(pauses) == 2 else None,
+        )
+
+    def watch_link(self) -> None:
+        """Start `ip monitor`; it listens once it shows a change that was made for it to show."""
+        change = "ip link set lo alias nicproof-$n; n=$((n + 1)); sleep 0.02"
+        self._ssh.check(
+            f"ip -o monitor link >{_EVENTS} 2>&1 </dev/null & n=0; until grep -q ': lo:' {_EVENTS}; do {change}; done",
+        )
+
+    def link_events(self, count: int) -> list[bool]:
+        """Read what `ip monitor` has printed, until it is enough."""
+        up, down = "LOWER_UP", "NO-CARRIER"
+        enough = (
+            f"grep -o ': {self.interface}: .*\\({up}\\|{down}\\)' {_EVENTS} | grep -o '{up}\\|{down}' | uniq | wc -l"
+        )
+        self._wait(f"[ $({enough}) -ge {count} ]")
+        return parse_link_events(self._ssh.check(f"cat {_EVENTS}"), self.interface)

@@ -1,0 +1,289 @@
+"""Lifecycle: a NIC works again after whatever is done to it, keeps what it should keep, and leaves nothing behind.
+
+Asserted exactly, without tolerance: what crosses the cable afterwards, the vectors in the guest and in the device, and
+that the kernel log has no new warning. When the link has to be there again is asserted as a deadline only. The one
+tolerance is for the kernel's memory: after rounds of the same disturbance it may have grown by a page for each round,
+and by 64 in any case, for its caches are not exact; the first two rounds, which set up what stays, do not count.
+
+A driver that is loaded anew has lost its addresses and its MTU by nature, so these are judged only where the interface
+lives on. What needs nobody inside the guest is asked of every guest.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+
+from harness.cell import Cell
+from harness.endpoint.cable import Direction
+from harness.endpoint.wire import Wire
+from harness.exchange import IN_RING, carry
+from harness.frames import LOCAL_EXPERIMENT, arp_frame, difference, frame, random_payloads
+from harness.guest.base import Guest
+from harness.station import DUT
+from harness.suite import applies_to, requirement
+from harness.testbed import Testbed
+from harness.traffic import answers_within, flood_in_background
+from harness.witness import device_witness
+
+ROUNDS = 10
+WARM_UP_ROUNDS = 2
+LEAST_PAGES = 64
+MANY_ROUNDS = 100
+PAGE_KIB = 4
+OTHER_MTU = 1400
+ANSWER_DEADLINE_S = 30.0
+SILENCE_S = 0.5
+
+Disturb = Callable[[Testbed], None]
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """The DUT's interrupts: how many handlers the guest has, and what the device is programmed to."""
+
+    claimed: tuple[int, ...]
+    granted: int
+    mode: str
+
+
+def _down_and_up(bed: Testbed) -> None:
+    bed.guest.bounce(1)
+
+
+def _reload(bed: Testbed) -> None:
+    bed.guest.unload_driver()
+    bed.guest.load_driver()
+
+
+def _rebind(bed: Testbed) -> None:
+    bed.guest.rebind_driver(1)
+
+
+def _suspend(bed: Testbed) -> None:
+    bed.guest.suspend()
+
+
+def _stop_the_clock(bed: Testbed) -> None:
+    with bed.plug.stopped_clock():
+        pass
+
+
+def _replug(bed: Testbed) -> None:
+    if bed.guest.is_present():
+        bed.plug.remove()
+        bed.plug.insert()
+        bed.guest.set_up_again()
+
+
+def _can_be_unplugged(cell: Cell) -> bool:
+    """Whether a hand can take it out: a virtual function is no card, and firmware knows no hot-plug."""
+    return not cell.nic.virtual_function and cell.profile.os == "linux"
+
+
+def _is_set_up_when_opened(cell: Cell) -> bool:
+    """Whether opening the interface sets the whole NIC up: a virtio driver does that once, when it is bound."""
+    return cell.nic.family != "virtio"
+
+
+def _vectors(bed: Testbed) -> Vectors:
+    claimed = tuple(vector.index for vector in bed.guest.interrupts().vectors)
+    return Vectors(claimed, bed.function().vectors_granted, device_witness(bed).mode)
+
+
+def _assert_answers(wire: Wire, when: str) -> None:
+    """Assert that the DUT answers before the deadline."""
+    assert answers_within(wire, ANSWER_DEADLINE_S), f"expected an answer within {ANSWER_DEADLINE_S:g} s {when}, none"
+
+
+def _assert_works(bed: Testbed, when: str) -> None:
+    """Assert that the DUT answers, and that frames of all sizes cross both ways, whole and in order."""
+    _assert_answers(bed.wire, when)
+    for direction in Direction:
+        frames = [frame(direction, LOCAL_EXPERIMENT, payload) for payload in random_payloads(range(46, 1501, 50))]
+        problem = difference(frames, carry(direction, frames, bed.guest, bed.wire))
+        assert not problem, f"{when}, {direction.value}: {problem}"
+
+
+disturbances = pytest.mark.parametrize(
+    "disturb",
+    [_down_and_up, _reload, _rebind, _suspend, _stop_the_clock],
+    ids=["down-and-up", "reload", "rebind", "suspend", "stop"],
+)
+lasting = pytest.mark.parametrize(
+    "disturb", [_down_and_up, _suspend, _stop_the_clock], ids=["down-and-up", "suspend", "stop"]
+)
+
+
+@requirement("82540EM 14.3", "82574L 4.6", "82576 4.5", "virtio 1.2 3.1.1")
+@disturbances
+def test_frames_cross_after(testbed: Testbed, disturb: Disturb) -> None:
+    """After the disturbance frames of all sizes cross both ways, octet for octet and in order."""
+    disturb(testbed)
+    _assert_works(testbed, "after the disturbance")
+
+
+@requirement("PCI 3.0 6.8.2", "PCI 3.0 6.8.2.9", "82574L 7.4.2", "82576 7.3", "virtio 1.2 4.1.5.1.2", "profile")
+@disturbances
+def test_vectors_and_log_are_as_before(testbed: Testbed, cell: Cell, disturb: Disturb) -> None:
+    """After the disturbance the same vectors are open in guest and device, and the kernel log has no new warning."""
+    before, said = _vectors(testbed), testbed.guest.warnings(cell.nic_profile.drivers)
+    disturb(testbed)
+    _assert_answers(testbed.wire, "after the disturbance")
+    after = _vectors(testbed)
+    assert after == before, f"expected the vectors as before, {before}, seen {after}"
+    warnings = testbed.guest.warnings(cell.nic_profile.drivers)[len(said) :]
+    assert not warnings, f"expected no new warning about the DUT in the kernel log, seen: {warnings[0]}"
+
+
+@requirement("82540EM 5.6.1", "82574L 6.1.1.1", "82576 6.2.1", "virtio 1.2 5.1.4", "RFC 826 packet reception")
+@lasting
+def test_configuration_survives(testbed: Testbed, guest: Guest, wire: Wire, disturb: Disturb) -> None:
+    """MTU, MAC address and IP addresses are those from before, for the interface and on the wire."""
+    guest.set_mtu(OTHER_MTU)
+    disturb(testbed)
+    _assert_answers(wire, "after the disturbance")
+    seen = (guest.mtu(), guest.mac(), wire.solicit(DUT.ip6) is not None)
+    expected = (OTHER_MTU, DUT.mac, True)
+    assert seen == expected, f"expected (MTU, MAC address, IPv6 address answers) {expected}, seen {seen}"
+
+
+@requirement("82540EM 14.3", "82574L 4.6", "82576 4.5", "virtio 1.2 3.1.1")
+def test_down_and_up_under_traffic(testbed: Testbed, guest: Guest, wire: Wire) -> None:
+    """An interface that is closed and opened 100 times while frames pour in works afterwards."""
+    with flood_in_background(wire):
+        guest.bounce(MANY_ROUNDS)
+    _assert_works(testbed, f"after {MANY_ROUNDS} rounds of down and up under traffic")
+
+
+@requirement("82540EM 14.3", "82574L 4.6", "82576 4.5", "virtio 1.2 3.1.1")
+@pytest.mark.parametrize("disturb", [_reload, _rebind, _suspend], ids=["reload", "rebind", "suspend"])
+def test_traffic_does_no_harm(testbed: Testbed, wire: Wire, cell: Cell, disturb: Disturb) -> None:
+    """A disturbance while frames pour in leaves a NIC that works, and no new warning in the kernel log."""
+    said = testbed.guest.warnings(cell.nic_profile.drivers)
+    with flood_in_background(wire):
+        disturb(testbed)
+    _assert_works(testbed, "after the disturbance under traffic")
+    warnings = testbed.guest.warnings(cell.nic_profile.drivers)[len(said) :]
+    assert not warnings, f"expected no new warning about the DUT in the kernel log, seen: {warnings[0]}"
+
+
+@requirement("PCI 3.0 6.2.2", "82540EM 14.3", "82574L 4.6", "82576 4.5", "virtio 1.2 3.1.1")
+def test_unloaded_driver_leaves_a_silent_device(testbed: Testbed, guest: Guest, wire: Wire, cell: Cell) -> None:
+    """Without its driver the NIC answers nothing and may not write to memory; with it again, it answers.
+
+    A virtio function stays with the driver of its transport, which keeps the bus: there the silence alone is judged.
+    """
+    guest.unload_driver()
+    answered = wire.resolve(DUT.ip, SILENCE_S) is not None
+    masters = testbed.function().bus_mastering and cell.nic.family != "virtio"
+    guest.load_driver()
+    _assert_answers(wire, "after the driver was loaded again")
+    seen = (answered, masters)
+    assert seen == (False, False), f"expected (answered, bus master) (False, False) without a driver, seen {seen}"
+
+
+@requirement("PCI 3.0 6.8.2", "82574L 7.4.2", "82576 7.3", "profile")
+@pytest.mark.parametrize("way", ["down-and-up", "rebind"])
+def test_rounds_leak_nothing(testbed: Testbed, guest: Guest, way: str) -> None:
+    """After many rounds the kernel holds as much memory and the guest has as many vectors as after the first."""
+    act = guest.bounce if way == "down-and-up" else guest.rebind_driver
+    rounds = 2 * ROUNDS if way == "down-and-up" else ROUNDS
+    act(WARM_UP_ROUNDS)
+    before, vectors = guest.kernel_memory_kib(), _vectors(testbed)
+    act(rounds)
+    grown, after = guest.kernel_memory_kib() - before, _vectors(testbed)
+    assert after == vectors, f"expected the vectors as before, {vectors}, seen {after}"
+    bound = max(rounds, LEAST_PAGES) * PAGE_KIB
+    assert grown <= bound, (
+        f"expected the kernel's memory to grow by at most {bound} KiB in {rounds} rounds, seen {grown}"
+    )
+
+
+@requirement("82576 4.2 FLR", "virtio 1.2 2.4")
+def test_running_interface_recovers_from_a_function_reset(testbed: Testbed, guest: Guest, wire: Wire) -> None:
+    """A function that the system resets while its interface is up is set up again, without anybody's help."""
+    guest.reset_function()
+    assert answers_within(wire, ANSWER_DEADLINE_S), (
+        f"expected an answer within {ANSWER_DEADLINE_S:g} s after the function was reset, none came"
+    )
+
+
+@applies_to(_is_set_up_when_opened)
+@requirement("82576 4.2 FLR", "82540EM 14.3", "82574L 4.6", "82576 4.5")
+def test_interface_works_when_opened_after_a_function_reset(testbed: Testbed, guest: Guest) -> None:
+    """A function that was reset while its interface was closed works when it is opened."""
+    guest.set_up(False)
+    guest.reset_function()
+    guest.set_up(True)
+    _assert_works(testbed, "after the function was reset and the interface opened")
+
+
+@applies_to(_can_be_unplugged)
+@requirement("ACPI 6.5 6.3.3", "82540EM 14.3", "82574L 4.6", "82576 4.5", "virtio 1.2 3.1.1")
+def test_unplugged_nic_is_gone_and_works_when_plugged_again(testbed: Testbed, guest: Guest, wire: Wire) -> None:
+    """A NIC that is taken out is gone for the system; put back, it works."""
+    testbed.plug.remove()
+    gone, answered = not guest.is_present(), wire.resolve(DUT.ip, SILENCE_S) is not None
+    testbed.plug.insert()
+    guest.set_up_again()
+    _assert_works(testbed, "after the NIC was plugged in again")
+    assert (gone, answered) == (True, False), f"expected (gone, answered) (True, False), seen {(gone, answered)}"
+
+
+@applies_to(_can_be_unplugged)
+@requirement("ACPI 6.5 6.3.3", "PCI 3.0 6.8.2", "82574L 7.4.2", "82576 7.3", "virtio 1.2 4.1.5.1.2", "profile")
+def test_replugged_nic_has_its_vectors_under_traffic(testbed: Testbed, guest: Guest, wire: Wire, cell: Cell) -> None:
+    """A NIC that is taken out and put back while frames pour in has its vectors again, and no warning is logged."""
+    before, said = _vectors(testbed), guest.warnings(cell.nic_profile.drivers)
+    with flood_in_background(wire):
+        _replug(testbed)
+    _assert_answers(wire, "after the NIC was plugged in again")
+    after = _vectors(testbed)
+    assert after == before, f"expected the vectors as before, {before}, seen {after}"
+    warnings = guest.warnings(cell.nic_profile.drivers)[len(said) :]
+    assert not warnings, f"expected no new warning about the DUT in the kernel log, seen: {warnings[0]}"
+
+
+@applies_to(_can_be_unplugged)
+@requirement("ACPI 6.5 6.3.3", "PCI 3.0 6.2.2")
+def test_driver_takes_a_nic_that_is_plugged_in(testbed: Testbed, wire: Wire) -> None:
+    """A NIC that is taken out is silent; one that is put in is found, and its driver switches its memory on."""
+    _assert_answers(wire, "before the NIC was taken out")
+    testbed.plug.remove()
+    answered = wire.resolve(DUT.ip, SILENCE_S) is not None
+    testbed.plug.insert()
+    taken = testbed.await_decoding(ANSWER_DEADLINE_S)
+    assert (answered, taken) == (False, True), (
+        f"expected (answered while out, taken by a driver when in) (False, True), seen {(answered, taken)}"
+    )
+
+
+@requirement("RFC 826 packet reception")
+def test_requests_that_come_while_the_clock_stands_are_answered(testbed: Testbed, wire: Wire) -> None:
+    """Frames that wait on the cable while the machine stands still are taken when it goes on: not one is lost."""
+    asker = "52:54:00:00:77:01"
+    requests = [arp_frame(1, asker, f"192.0.2.{100 + n}", DUT.mac, "00:00:00:00:00:00", DUT.ip) for n in range(8)]
+    due = [arp_frame(2, DUT.mac, DUT.ip, asker, asker, f"192.0.2.{100 + n}")[:42] for n in range(8)]
+    with wire.capture(lambda seen: seen[:6] == due[0][:6]) as replies:
+        with testbed.plug.stopped_clock():
+            wire.send(*requests)
+            early = len(replies.wait(1, SILENCE_S))
+        came = [reply[:42] for reply in replies.wait(len(due), ANSWER_DEADLINE_S)]
+    assert (early, came) == (0, due), (
+        f"expected no answer while the machine stands and {len(due)} in order when it goes on, "
+        f"seen {early} and {len(came)}"
+    )
+
+
+@requirement("82540EM 14.3", "82574L 4.6", "82576 4.5", "virtio 1.2 3.1.1")
+def test_stopping_and_going_on_under_traffic(testbed: Testbed, guest: Guest, wire: Wire) -> None:
+    """A machine that is stopped again and again while frames cross goes on each time where it was: none is lost."""
+    frames = [frame(Direction.TO_DUT, LOCAL_EXPERIMENT, payload) for payload in random_payloads([46] * IN_RING)]
+    with guest.endpoint().capture(frames[0][6:14]) as seen:
+        for number, one in enumerate(frames):
+            if number % 10 == 5:
+                _stop_the_clock(testbed)
+            wire.send(one)
+        received = seen.wait(len(frames), ANSWER_DEADLINE_S)
+    assert not (problem := difference(frames, received)), f"stopped and gone on {len(frames) // 10} times: {problem}"

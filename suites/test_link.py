@@ -1,0 +1,259 @@
+"""Link: a driver follows its cable: it says when the link goes and comes, and frames flow exactly while there is one.
+
+The cable is pulled and plugged at the NIC, as a hand does it. Asserted exactly: the state that the system reports, how
+often it changed, and that no frame crosses while the cable is out; each silence has an answer before and after it. When
+the link has to be there again is asserted only as a deadline, far beyond the seconds that autonegotiation takes (IEEE
+802.3, 28.3.1). A frame that was on its way when the cable went may be lost, so no frame is judged that was sent then.
+
+What needs nobody inside the guest (its answers, the device's own word) is asked of every guest.
+"""
+
+import pytest
+
+from harness.cell import Cell
+from harness.endpoint.cable import Direction
+from harness.endpoint.wire import Wire
+from harness.exchange import carry
+from harness.frames import LOCAL_EXPERIMENT, arp_frame, difference, frame, random_payloads
+from harness.guest.base import Guest
+from harness.qemu.pci import read_memory
+from harness.qemu.plug import Plug
+from harness.station import DUT, WIRE
+from harness.suite import applies_to, requirement
+from harness.testbed import Testbed
+from harness.traffic import answers_within
+
+ROUNDS = 3
+FLAPS = 50
+WINDOW_S = 2.5
+"""Longer than any of these NICs takes to find a link that is there: 2 s, the period of Intel's watchdogs."""
+REQUESTS = 20
+LINK_DEADLINE_S = 20.0
+SILENCE_S = 0.5
+STATUS_LINK_UP = 1 << 1
+
+
+def _has_status_register(cell: Cell) -> bool:
+    return cell.nic.family != "virtio" and not cell.nic.virtual_function
+
+
+def _assert_link(guest: Guest, up: bool, when: str) -> None:
+    """Assert that the guest comes to see the link up or down."""
+    expected, other = ("up", "down") if up else ("down", "up")
+    assert guest.wait_link(up), f"expected the link {expected} {when}, the guest still says {other}"
+
+
+def _assert_answers(wire: Wire, when: str) -> None:
+    """Assert that the DUT answers before the link's deadline."""
+    assert answers_within(wire, LINK_DEADLINE_S), f"expected an answer within {LINK_DEADLINE_S:g} s {when}, none came"
+
+
+def _replug(plug: Plug, times: int) -> None:
+    for _ in range(times):
+        plug.pull_cable()
+        plug.plug_cable()
+
+
+@requirement("82540EM 13.4.2", "82574L 10.2.2.2", "82576 8.2.2", "virtio 1.2 5.1.4")
+def test_carrier_goes_when_the_cable_is_pulled(testbed: Testbed, guest: Guest) -> None:
+    """Without a cable the guest says that the link is down."""
+    _assert_link(guest, True, "before the cable is pulled")
+    testbed.plug.pull_cable()
+    _assert_link(guest, False, "after the cable was pulled")
+
+
+@requirement("82540EM 13.4.2", "82574L 10.2.2.2", "82576 8.2.2", "virtio 1.2 5.1.4")
+def test_carrier_comes_when_the_cable_is_plugged(testbed: Testbed, guest: Guest) -> None:
+    """With the cable in again the guest says that the link is up."""
+    testbed.plug.pull_cable()
+    _assert_link(guest, False, "after the cable was pulled")
+    testbed.plug.plug_cable()
+    _assert_link(guest, True, "after the cable was plugged in again")
+
+
+@applies_to(_has_status_register)
+@requirement("82540EM 13.4.2", "82574L 10.2.2.2", "82576 8.2.2")
+def test_device_itself_knows_its_link(testbed: Testbed, wire: Wire) -> None:
+    """The status register's link bit is set with the cable in, and clear without it."""
+    seen = []
+    for step in (None, testbed.plug.pull_cable, testbed.plug.plug_cable):
+        if step:
+            step()
+        if step != testbed.plug.pull_cable:
+            _assert_answers(wire, "with the cable in")
+        seen.append(bool(read_memory(testbed.vm.monitor, testbed.bar(0) + 8, 1)[0] & STATUS_LINK_UP))
+    assert seen == [True, False, True], f"expected STATUS.LU set, clear without the cable, and set, seen {seen}"
+
+
+@requirement("82540EM 13.4.17", "82574L 10.2.4.1", "82576 7.3", "virtio 1.2 5.1.4")
+def test_each_change_is_reported_once(testbed: Testbed, guest: Guest) -> None:
+    """Whoever listens for the system's reports hears each loss and each return of the link, once, in order."""
+    guest.watch_link()
+    for _ in range(ROUNDS):
+        testbed.plug.pull_cable()
+        _assert_link(guest, False, "after the cable was pulled")
+        testbed.plug.plug_cable()
+        _assert_link(guest, True, "after the cable was plugged in again")
+    expected = [False, True] * ROUNDS
+    seen = guest.link_events(len(expected))
+    assert seen == expected, f"expected the reports (True: up) {expected}, heard {seen}"
+
+
+@requirement("82540EM 13.4.2", "82574L 10.2.2.2", "82576 8.2.2", "virtio 1.2 5.1.4")
+def test_changes_are_counted_exactly(testbed: Testbed, guest: Guest) -> None:
+    """The counter of the link's changes rises by one when it goes and by one when it comes."""
+    before = guest.carrier_changes()
+    for _ in range(ROUNDS):
+        testbed.plug.pull_cable()
+        _assert_link(guest, False, "after the cable was pulled")
+        testbed.plug.plug_cable()
+        _assert_link(guest, True, "after the cable was plugged in again")
+    seen = guest.carrier_changes() - before
+    assert seen == 2 * ROUNDS, f"expected {2 * ROUNDS} changes counted for {ROUNDS} rounds, seen {seen}"
+
+
+@requirement("IEEE 802.3-2022 22.2.4.2.13")
+def test_nothing_is_answered_while_the_cable_is_out(testbed: Testbed, wire: Wire) -> None:
+    """Requests on a pulled cable go unanswered, then and later; those after it is plugged in are answered."""
+    _assert_answers(wire, "before the cable is pulled")
+    asker = "192.0.2.77"
+    testbed.plug.pull_cable()
+    with wire.capture(lambda seen: seen[12:14] == b"\x08\x06" and seen[20:22] == b"\0\2") as replies:
+        wire.send(*[arp_frame(1, WIRE.mac, asker, DUT.mac, "00:00:00:00:00:00", DUT.ip)] * REQUESTS)
+        wire.cable.wait_taken()
+        answered = len(replies.wait(1, SILENCE_S))
+        testbed.plug.plug_cable()
+        _assert_answers(wire, "after the cable was plugged in again")
+        late = sum(reply[38:42] == bytes(map(int, asker.split("."))) for reply in replies.wait(1))
+    assert answered == late == 0, f"expected none of {REQUESTS} requests answered, {answered} were, later {late}"
+
+
+@requirement("IEEE 802.3-2022 22.2.4.2.13")
+def test_nothing_is_delivered_while_the_cable_is_out(testbed: Testbed, guest: Guest, wire: Wire) -> None:
+    """Of the frames sent while the cable was out, none is delivered, neither then nor later."""
+    lost, kept = (frame(Direction.TO_DUT, LOCAL_EXPERIMENT, text.ljust(64)) for text in (b"on no cable", b"on a cable"))
+    with guest.endpoint().capture(lost[6:14]) as seen:
+        testbed.plug.pull_cable()
+        wire.send(*[lost] * REQUESTS)
+        wire.cable.wait_taken()
+        testbed.plug.plug_cable()
+        _assert_link(guest, True, "after the cable was plugged in again")
+        wire.send(kept)
+        received = seen.wait(1, LINK_DEADLINE_S)
+    assert not (problem := difference([kept], received)), f"of frames sent before and after plugging: {problem}"
+
+
+@requirement("IEEE 802.3-2022 22.2.4.2.13")
+def test_nothing_leaves_while_the_cable_is_out(testbed: Testbed, guest: Guest, wire: Wire) -> None:
+    """What the guest sends while it has no link does not reach the cable; what it sends afterwards does."""
+    lost, kept = (frame(Direction.FROM_DUT, LOCAL_EXPERIMENT, text.ljust(64)) for text in (b"no link", b"a link"))
+    with wire.capture(lost[6:14]) as seen:
+        testbed.plug.pull_cable()
+        _assert_link(guest, False, "after the cable was pulled")
+        guest.endpoint().send(*[lost] * REQUESTS)
+        leaked = len(seen.wait(1, SILENCE_S))
+        testbed.plug.plug_cable()
+        _assert_link(guest, True, "after the cable was plugged in again")
+        guest.endpoint().send(kept)
+        received = [one for one in seen.wait(1, LINK_DEADLINE_S) if one == kept]
+    assert (leaked, len(received)) == (0, 1), (
+        f"expected no frame on the pulled cable and one after it, seen {leaked} and {len(received)}"
+    )
+
+
+@requirement("IEEE 802.3-2022 22.2.4.2.13", "IEEE 802.3-2022 4A.2.4.1.1")
+@pytest.mark.parametrize("direction", list(Direction), ids=["to-dut", "from-dut"])
+def test_frames_cross_whole_after_replugging(testbed: Testbed, guest: Guest, wire: Wire, direction: Direction) -> None:
+    """Once the link is back, frames of all sizes cross, octet for octet and in order."""
+    testbed.plug.pull_cable()
+    _assert_link(guest, False, "after the cable was pulled")
+    testbed.plug.plug_cable()
+    _assert_link(guest, True, "after the cable was plugged in again")
+    frames = [frame(direction, LOCAL_EXPERIMENT, payload) for payload in random_payloads(range(46, 1501, 50))]
+    problem = difference(frames, carry(direction, frames, guest, wire))
+    assert not problem, f"after the cable was plugged in again, {problem}"
+
+
+@requirement("IEEE 802.3-2022 22.2.4.2.13")
+@pytest.mark.parametrize("times", [1, FLAPS])
+def test_link_works_after_flapping(testbed: Testbed, wire: Wire, times: int) -> None:
+    """However often and quickly the link flapped, when the cable stays in the DUT answers again."""
+    _replug(testbed.plug, times)
+    _assert_answers(wire, f"after the link flapped {times} times")
+
+
+@requirement("PCI 3.0 6.8.2", "82574L 7.4.2", "82576 7.3", "profile")
+def test_flapping_leaves_no_trace(testbed: Testbed, guest: Guest, wire: Wire, cell: Cell) -> None:
+    """After many flaps the vectors are the same, in the guest and in the device, and the kernel log has no warning."""
+    before = [vector.name for vector in guest.interrupts().vectors], testbed.function().vectors_granted
+    said = guest.warnings(cell.nic_profile.drivers)
+    _replug(testbed.plug, FLAPS)
+    _assert_answers(wire, f"after the link flapped {FLAPS} times")
+    after = [vector.name for vector in guest.interrupts().vectors], testbed.function().vectors_granted
+    assert after == before, f"expected the vectors {before} in guest and device as before, seen {after}"
+    warnings = guest.warnings(cell.nic_profile.drivers)[len(said) :]
+    assert not warnings, f"expected no warning about the DUT in the kernel log, seen: {warnings[0]}"
+
+
+@requirement("82540EM 13.4.2", "82574L 10.2.2.2", "82576 8.2.2", "virtio 1.2 5.1.4")
+def test_cable_pulled_while_down_is_noticed_when_up(testbed: Testbed, guest: Guest, wire: Wire) -> None:
+    """An interface that is opened without a cable has no link, and has one as soon as the cable is in."""
+    guest.set_up(False)
+    testbed.plug.pull_cable()
+    guest.open_interface()
+    testbed.idle(WINDOW_S)
+    assert not guest.link().up, "expected no link of an interface opened without a cable, the guest says it is up"
+    testbed.plug.plug_cable()
+    _assert_link(guest, True, "after the cable was plugged in")
+    _assert_answers(wire, "after the cable was plugged in")
+
+
+@requirement("82540EM 13.4.2", "82574L 10.2.2.2", "82576 8.2.2", "virtio 1.2 5.1.4")
+def test_cable_replugged_while_down_does_no_harm(testbed: Testbed, guest: Guest, wire: Wire) -> None:
+    """A cable that was out and in again while the interface was down leaves an interface that works when opened."""
+    guest.set_up(False)
+    _replug(testbed.plug, ROUNDS)
+    guest.open_interface()
+    _assert_link(guest, True, "after the interface was opened")
+    _assert_answers(wire, "after the interface was opened")
+
+
+@requirement("82540EM 13.4.2", "82574L 10.2.2.2", "82576 8.2.2", "virtio 1.2 5.1.4")
+def test_driver_loaded_without_a_cable_has_no_link(testbed: Testbed, guest: Guest, wire: Wire) -> None:
+    """A driver that is loaded while the cable is out says so, and has a link as soon as the cable is in."""
+    guest.unload_driver()
+    testbed.plug.pull_cable()
+    guest.load_driver(with_link=False)
+    testbed.idle(WINDOW_S)
+    assert not guest.link().up, "expected no link of a driver loaded without a cable, the guest says it is up"
+    testbed.plug.plug_cable()
+    _assert_link(guest, True, "after the cable was plugged in")
+    _assert_answers(wire, "after the cable was plugged in")
+
+
+@requirement("82540EM 13.4.2", "82574L 10.2.2.2", "82576 8.2.2", "virtio 1.2 5.1.4", "IEEE 802.3-2022 28.2.3")
+def test_settings_are_negotiated_again(testbed: Testbed, guest: Guest, cell: Cell) -> None:
+    """After replugging, speed, duplex, autonegotiation and pause are as before; speed and duplex are the model's."""
+    before = guest.link_settings()
+    testbed.plug.pull_cable()
+    _assert_link(guest, False, "after the cable was pulled")
+    testbed.plug.plug_cable()
+    _assert_link(guest, True, "after the cable was plugged in again")
+    after = guest.link_settings()
+    assert after == before, f"expected the settings as before, {before}, seen {after}"
+    model = (cell.nic.speed_mbps, True if cell.nic.speed_mbps else None)
+    seen = (after.speed_mbps, after.full_duplex)
+    assert seen == model, f"expected (speed in Mb/s, full duplex) {model} of {cell.nic.name}, seen {seen}"
+
+
+@requirement("82540EM 13.4.2", "82574L 10.2.2.2", "82576 8.2.2", "virtio 1.2 5.1.4")
+def test_link_without_a_cable_survives_down_and_up(testbed: Testbed, guest: Guest) -> None:
+    """Closing and opening an interface without a cable makes no link, and no report of one."""
+    testbed.plug.pull_cable()
+    _assert_link(guest, False, "after the cable was pulled")
+    guest.watch_link()
+    guest.set_up(False)
+    guest.open_interface()
+    testbed.plug.plug_cable()
+    seen = guest.link_events(2)
+    assert seen == [False, True], f"expected the reports (True: up) [False, True] for the cable alone, heard {seen}"

@@ -1,0 +1,67 @@
+"""NICs that do not come back as they were, and guests in which something stays behind."""
+
+from harness.fault import Fault
+from tests.faults.cable import ARP, EXPERIMENT, FROM, TO, changes, garble, lose, typed
+from tests.faults.filters import without
+from tests.faults.guest import in_guest
+from tests.faults.link import LATE_WARNING
+
+
+def lifecycle(*names: str) -> tuple[str, ...]:
+    return tuple(f"test_lifecycle.py::test_{name}" for name in names)
+
+
+FAULTS = (
+    Fault(
+        "a bit flips in every raw frame, whatever was done to the NIC",
+        cell="e1000e/msix",
+        tests=lifecycle(
+            "frames_cross_after",
+            "down_and_up_under_traffic",
+            "traffic_does_no_harm",
+            "interface_works_when_opened_after_a_function_reset",
+            "unplugged_nic_is_gone_and_works_when_plugged_again",
+            "stopping_and_going_on_under_traffic",
+        ),
+        cable=changes(typed(EXPERIMENT), garble(-1), FROM, TO),
+    ),
+    Fault(
+        "the kernel warns of the NIC after what was done to it",
+        cell="igb/msix",
+        tests=lifecycle("vectors_and_log_are_as_before", "replugged_nic_has_its_vectors_under_traffic"),
+        tampered=in_guest(LATE_WARNING),
+    ),
+    Fault(
+        "the interface keeps to its first MTU",
+        cell="virtio-net/msix",
+        tests=lifecycle("configuration_survives"),
+        tampered=in_guest(without("*mtu*")),
+    ),
+    Fault(
+        "the driver stays where it is",
+        cell="igb/msix",
+        tests=lifecycle("unloaded_driver_leaves_a_silent_device"),
+        tampered=in_guest("echo 'exit 0' | instead modprobe"),
+    ),
+    Fault(
+        "the kernel's memory becomes less and less",
+        cell="virtio-net/msix",
+        tests=lifecycle("rounds_leak_nothing"),
+        tampered=in_guest("modprobe dummy\nforever 'for _ in 1 2 3 4 5; do ip link add type dummy; done; sleep 0.1'"),
+    ),
+    Fault(
+        "the NIC answers no more",
+        cell="e1000e/msix",
+        tests=lifecycle(
+            "running_interface_recovers_from_a_function_reset",
+            "requests_that_come_while_the_clock_stands_are_answered",
+        ),
+        cable=changes(typed(ARP), lose, FROM),
+    ),
+    Fault(
+        "no driver takes what is plugged in",
+        cell="virtio-net/msix",
+        tests=lifecycle("driver_takes_a_nic_that_is_plugged_in"),
+        tampered=in_guest("echo 0 >/sys/bus/pci/drivers_autoprobe"),
+    ),
+)
