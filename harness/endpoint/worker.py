@@ -27,6 +27,14 @@ RECEIVE_BUFFER = 32 << 20
 SO_RCVBUFFORCE = 33
 BATCH = 64
 """Frames taken at once from a socket that does not block."""
+LONGEST = 65536
+SOL_PACKET, PACKET_AUXDATA = 263, 8
+AUXDATA = struct.Struct("=IIIHHHH")
+"""Status, lengths of the packet and of what is kept, offsets of its headers, VLAN tag and its type (packet(7))."""
+HAS_TAG, HAS_TAG_TYPE = 1 << 4, 1 << 6
+CUSTOMER_TAG = 0x8100
+BESIDE = 256
+"""Room for what Linux hands over beside a frame: octets."""
 
 
 def read_message(stream: BinaryIO) -> tuple[dict[str, Any], bytes] | None:
@@ -86,6 +94,7 @@ class Capture:
         self._batch = 1
         if hasattr(socket, "AF_PACKET"):
             self._batch = BATCH
+            self._socket.ins.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
             self._socket.ins.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER)
             self._socket.ins.setblocking(False)
         self._thread = threading.Thread(target=self._collect, daemon=True)
@@ -106,12 +115,30 @@ class Capture:
         taken = []
         for _ in range(self._batch):
             try:
-                _, frame, _ = self._socket.recv_raw(65536)
+                frame = self._receive()
             except BlockingIOError:
                 break
             if frame is not None and self._contains in frame:
                 taken.append(bytes(frame))
         return taken
+
+    def _receive(self) -> bytes | None:
+        """Return a frame as it was on the cable; None for one that leaves.
+
+        Linux hands over a VLAN tag beside the frame. scapy puts it back, but before 2.5 it takes any for a customer's.
+        """
+        if self._batch == 1:
+            return self._socket.recv_raw(LONGEST)[1]
+        frame, beside, _, address = self._socket.ins.recvmsg(LONGEST, BESIDE)
+        if address[2] == socket.PACKET_OUTGOING:
+            return None
+        for level, kind, data in beside:
+            if (level, kind) == (SOL_PACKET, PACKET_AUXDATA):
+                status, _, _, _, _, tag, tag_type = AUXDATA.unpack(data)
+                if status & HAS_TAG:
+                    tag_type = tag_type if status & HAS_TAG_TYPE else CUSTOMER_TAG
+                    frame = frame[:12] + struct.pack("!HH", tag_type, tag) + frame[12:]
+        return frame
 
     def wait(self, count: int, deadline_s: float) -> list[bytes]:
         """Return the frames so far as soon as there are `count`, or at the deadline."""
