@@ -15,7 +15,7 @@ from harness.endpoint.cable import Record
 from harness.endpoint.checksum import wrong_checksums
 from harness.endpoint.tcp import TcpConnection
 from harness.endpoint.wire import Wire
-from harness.station import DUT, WIRE
+from harness.station import DUT, WIRE, Station
 
 _LAYERS: dict[str, type[Packet]] = {"udp": UDP, "tcp": TCP}
 _PROTOCOLS = {"udp": 17, "tcp": 6}
@@ -24,10 +24,11 @@ _ports = itertools.count(49152)
 
 
 class Stack:
-    """The wire's own stack, with the addresses of `WIRE`; its port 49152 and upwards."""
+    """The wire's own stack, with the addresses of one station; its port 49152 and upwards."""
 
-    def __init__(self, wire: Wire) -> None:
+    def __init__(self, wire: Wire, own: Station = WIRE) -> None:
         self._wire = wire
+        self._own = own
 
     @contextmanager
     def serve(self, transport: str, address: str) -> Iterator[int]:
@@ -53,7 +54,7 @@ class Stack:
 
         Over TCP the connection is then closed from both ends, unless the DUT does not play its part.
         """
-        own_address = WIRE.ip6 if ":" in address else WIRE.ip
+        own_address = self._own.ip6 if ":" in address else self._own.ip
         own = next(_ports)
         send = partial(self._send, own_address, address)
         if transport == "udp":
@@ -90,7 +91,7 @@ class Stack:
 
     def _framed(self, source: str, target: str, segment: Packet) -> bytes:
         network = IPv6 if ":" in target else IP
-        return padded(Ether(src=WIRE.mac, dst=DUT.mac) / network(src=source, dst=target) / segment)
+        return padded(Ether(src=self._own.mac, dst=DUT.mac) / network(src=source, dst=target) / segment)
 
 
 def _mss(address: str) -> int:
