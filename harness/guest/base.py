@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from harness.endpoint.remote import RemoteEndpoint
+from harness.guest.addresses import AddressOperations
 from harness.guest.filters import FilterOperations
 from harness.guest.offloads import OffloadOperations
 from harness.nic import InterruptMode
@@ -66,7 +67,7 @@ class InterruptClaim:
     vectors: tuple[Vector, ...]
 
 
-class Guest(FilterOperations, OffloadOperations):
+class Guest(AddressOperations, FilterOperations, OffloadOperations):
     """A guest that nobody can log in to: every operation is lacking."""
 
     @property
@@ -85,10 +86,6 @@ class Guest(FilterOperations, OffloadOperations):
     def identity(self) -> Identity:
         """Return what enumeration found."""
         self._unsupported("the enumerated identity")
-
-    def mac(self) -> str:
-        """Return the DUT's MAC address in use, in lower case with colons."""
-        self._unsupported("the MAC address in use")
 
     def link(self) -> Link:
         """Return the link's state, speed and duplex."""

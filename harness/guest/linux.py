@@ -2,17 +2,16 @@
 
 import re
 from collections.abc import Collection, Mapping
-from functools import cached_property
 from typing import Literal
 
-from harness.endpoint.bootstrap import start_worker
-from harness.endpoint.remote import WORKER_ADDRESS, RemoteEndpoint, WorkerConnection
+from harness.endpoint.remote import RemoteEndpoint
 from harness.errors import NicproofError, Unsupported
 from harness.guest.base import Driver, Guest, Identity, InterruptClaim, Link, Vector
+from harness.guest.linux_addresses import LinuxAddresses
 from harness.guest.linux_filters import LinuxFilters
 from harness.guest.linux_offloads import LinuxOffloads
 from harness.guest.linux_system import LINK_DEADLINE_S
-from harness.guest.ssh import CommandFailed, SshError
+from harness.guest.ssh import CommandFailed
 from harness.nic import InterruptMode
 
 _WARNING = 4
@@ -71,7 +70,7 @@ def parse_interrupts(text: str, kinds: Mapping[int, str], line_names: Collection
     return InterruptClaim(ways.pop() if ways else InterruptMode.POLLED, tuple(sorted(vectors, key=lambda v: v.index)))
 
 
-class LinuxGuest(LinuxFilters, LinuxOffloads, Guest):
+class LinuxGuest(LinuxAddresses, LinuxFilters, LinuxOffloads, Guest):
     """A Linux guest, asked through its own tools and file systems."""
 
     @property
@@ -111,10 +110,6 @@ class LinuxGuest(LinuxFilters, LinuxOffloads, Guest):
             memory_decoding=bool(command & 2),
             bus_mastering=bool(command & 4),
         )
-
-    def mac(self) -> str:
-        """Return the interface's address."""
-        return self._read(f"/sys/class/net/{self.interface}/address")[0]
 
     def link(self) -> Link:
         """Return carrier, speed and duplex; a model that reports none has -1 and "unknown"."""
@@ -236,13 +231,6 @@ class LinuxGuest(LinuxFilters, LinuxOffloads, Guest):
         """Bind transmit queue n to processor n (XPS)."""
         at = f"/sys/class/net/{self.interface}/queues"
         self._ssh.check(f"n=1; for q in {at}/tx-*; do printf %x $n > $q/xps_cpus; n=$((n * 2)); done")
-
-    @cached_property
-    def _worker(self) -> WorkerConnection:
-        try:
-            return WorkerConnection(self._ssh.connect_to(*WORKER_ADDRESS))
-        except SshError:  # none was there before the snapshot, or this server forwards no connections
-            return start_worker(self._ssh)
 
     def endpoint(self) -> RemoteEndpoint:
         """Return the endpoint on the DUT: the worker that was imported before the snapshot, or one started now."""
