@@ -11,6 +11,7 @@ from harness.endpoint.remote import RemoteEndpoint
 from harness.guest.addresses import AddressOperations
 from harness.guest.filters import FilterOperations
 from harness.guest.offloads import OffloadOperations
+from harness.guest.vlans import VlanOperations
 from harness.nic import InterruptMode
 
 
@@ -67,7 +68,7 @@ class InterruptClaim:
     vectors: tuple[Vector, ...]
 
 
-class Guest(AddressOperations, FilterOperations, OffloadOperations):
+class Guest(AddressOperations, FilterOperations, OffloadOperations, VlanOperations):
     """A guest that nobody can log in to: every operation is lacking."""
 
     @property

@@ -11,6 +11,7 @@ from harness.guest.linux_addresses import LinuxAddresses
 from harness.guest.linux_filters import LinuxFilters
 from harness.guest.linux_offloads import LinuxOffloads
 from harness.guest.linux_system import LINK_DEADLINE_S
+from harness.guest.linux_vlans import LinuxVlans
 from harness.guest.ssh import CommandFailed
 from harness.nic import InterruptMode
 
@@ -70,7 +71,7 @@ def parse_interrupts(text: str, kinds: Mapping[int, str], line_names: Collection
     return InterruptClaim(ways.pop() if ways else InterruptMode.POLLED, tuple(sorted(vectors, key=lambda v: v.index)))
 
 
-class LinuxGuest(LinuxAddresses, LinuxFilters, LinuxOffloads, Guest):
+class LinuxGuest(LinuxAddresses, LinuxFilters, LinuxOffloads, LinuxVlans, Guest):
     """A Linux guest, asked through its own tools and file systems."""
 
     @property
