@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 
-from harness.endpoint.base import Capture, Endpoint, padded
+from harness.endpoint.base import SHORTEST_FRAME, Capture, Endpoint, padded
 from harness.endpoint.cable import Direction
+from harness.endpoint.vlan import Tag, header_octets, outermost_vid, tagged
 from harness.endpoint.wire import Wire
 from harness.frames import (
     HEADER,
@@ -93,15 +94,35 @@ def stations_reached(wire: Wire, guest: Guest, stations: Sequence[str], own: str
         own: the DUT's address; last in what is returned, it shows that the path was open and that nothing follows.
     """
     like = frame(Direction.TO_DUT, LOCAL_EXPERIMENT, b"")
-    last = _last_one(mac_octets(own) + like[6:])
-    with guest.endpoint().capture(like[6:]) as seen:
-        wire.send(*(padded(mac_octets(station) + like[6:]) for station in stations), last)
-        return [mac_text(received[:6]) for received in _up_to(last, seen)]
+    frames = [mac_octets(station) + like[6:] for station in (*stations, own)]
+    return [mac_text(received[:6]) for received in _delivered(wire, guest, frames)]
+
+
+def vlans_reached(wire: Wire, guest: Guest, vids: Sequence[int], own: int) -> list[int | None]:
+    """Send the DUT a frame in each VLAN and then one in its own; return in which VLANs it delivered one, in order.
+
+    Args:
+        wire: where they are sent.
+        guest: its raw endpoint is on the DUT.
+        vids: no more than any receive ring has room for.
+        own: a VLAN of the DUT; last in what is returned, it shows that the path was open and that nothing follows.
+    """
+    like = padded(frame(Direction.TO_DUT, LOCAL_EXPERIMENT, b""))
+    frames = [tagged(like, Tag(vid)) for vid in (*vids, own)]
+    return [outermost_vid(received) for received in _delivered(wire, guest, frames)]
+
+
+def _delivered(wire: Wire, guest: Guest, frames: Sequence[bytes]) -> list[bytes]:
+    """Send frames that differ in their headers; return those that the DUT delivered, up to the last one."""
+    last = _last_one(frames[-1])
+    with guest.endpoint().capture(mac_octets(WIRE.mac) + last[12:14]) as seen:
+        wire.send(*map(padded, frames[:-1]), last)
+        return _up_to(last, seen)
 
 
 def _last_one(like: bytes) -> bytes:
-    """Return the frame that shows that nothing follows: with the addresses and the type of another."""
-    return padded(like[:HEADER] + b"the last one")
+    """Return the frame that shows that nothing follows: with the addresses, the tags and the type of another."""
+    return like[: header_octets(like)] + b"the last one".ljust(SHORTEST_FRAME - HEADER, b"\0")
 
 
 def _up_to(last: bytes, seen: Capture) -> list[bytes]:

@@ -65,8 +65,7 @@ class LabTestbed(Testbed):
             self._endings.callback(self.guest.close)
             far_host = far.connect()
             self._endings.callback(far_host.close)
-            self.move_wire(far_station(far_host, far.interface, lambda: start_worker(far_host)))
-            self.cable = self.wire.cable
+            self.cable = self.move_wire(far_station(far_host, far.interface, lambda: start_worker(far_host)))
             self._log_before = len(self.guest.log())
             self.settle()
         except BaseException:

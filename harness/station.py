@@ -1,4 +1,4 @@
-"""The two stations on the DUT's cable and their addresses: from the documentation range (RFC 5737), and link-local."""
+"""The two stations on the DUT's cable and their addresses: from the documentation ranges (RFC 5737), and link-local."""
 
 from dataclasses import dataclass
 from ipaddress import IPv6Address
@@ -10,7 +10,7 @@ NETWORK = "192.0.2.0/24"
 
 @dataclass(frozen=True)
 class Station:
-    """A station: MAC address, IPv4 address in `NETWORK`, IPv6 link-local address."""
+    """A station: MAC address, IPv4 address, IPv6 link-local address."""
 
     mac: str
     ip: str
@@ -35,6 +35,11 @@ DUT = Station(mac=_DUT_MAC, ip="192.0.2.2", ip6=link_local(_DUT_MAC))
 
 WIRE = Station(mac="52:54:00:6e:70:fe", ip="192.0.2.1", ip6="fe80::1")
 """The far end of the cable: the harness."""
+
+TAGGED_DUT = Station(mac=DUT.mac, ip="198.51.100.2", ip6=DUT.ip6)
+TAGGED_WIRE = Station(mac=WIRE.mac, ip="198.51.100.1", ip6=WIRE.ip6)
+"""The same two in a VLAN. Their IPv4 addresses are of another documentation range, for a host sends what is for one
+network through one interface; the link-local ones are the same, for each VLAN is a link of its own (RFC 4007, 5)."""
 
 STRANGER_MAC = "52:54:00:6e:70:99"
 """A station that is neither."""

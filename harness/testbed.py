@@ -99,12 +99,17 @@ class Testbed:
         self.neighbour = Neighbour(self.wire)
         self._endings.callback(self.neighbour.close)
 
-    def move_wire(self, station: FarStation) -> None:
-        """Have a station on another host be the far end from now on; the testbed ends it when it is closed itself."""
+    def move_wire(self, station: FarStation) -> Cable:
+        """Have a station on another host be the far end from now on; the testbed ends it when it is closed itself.
+
+        Returns:
+            What the station's end looks like from here.
+        """
         far = Cable(station.socket)
         self._endings.callback(station.close)
         self._endings.callback(far.close)
         self._stand_at(far)
+        return far
 
     def at_end(self, close: Callable[[], object]) -> None:
         """Have something closed together with the testbed."""

@@ -120,7 +120,7 @@ def test_nothing_is_answered_while_the_cable_is_out(testbed: Testbed, wire: Wire
     testbed.plug.pull_cable()
     with wire.capture(lambda seen: seen[12:14] == b"\x08\x06" and seen[20:22] == b"\0\2") as replies:
         wire.send(*[arp_frame(1, WIRE.mac, asker, DUT.mac, "00:00:00:00:00:00", DUT.ip)] * REQUESTS)
-        wire.cable.wait_taken()
+        testbed.cable.wait_taken()
         answered = len(replies.wait(1, SILENCE_S))
         testbed.plug.plug_cable()
         _assert_answers(wire, "after the cable was plugged in again")
@@ -135,7 +135,7 @@ def test_nothing_is_delivered_while_the_cable_is_out(testbed: Testbed, guest: Gu
     with guest.endpoint().capture(lost[6:14]) as seen:
         testbed.plug.pull_cable()
         wire.send(*[lost] * REQUESTS)
-        wire.cable.wait_taken()
+        testbed.cable.wait_taken()
         testbed.plug.plug_cable()
         _assert_link(guest, True, "after the cable was plugged in again")
         wire.send(kept)

@@ -18,6 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import Protocol
 
 from scapy.layers.l2 import Ether
 from scapy.utils import PcapNgWriter
@@ -63,6 +64,26 @@ class _Captured(bytes):
         captured.time = record.time
         captured.direction = 2 if record.direction is Direction.TO_DUT else 1
         return captured
+
+
+class CableEnd(Protocol):
+    """What sends and hears frames: a cable, or a part of what passes on it."""
+
+    @property
+    def records(self) -> list[Record]:
+        """Every frame so far, both ways."""
+
+    def watch(self, watcher: Callable[[Record], None]) -> None:
+        """Call `watcher` with each frame from the DUT."""
+
+    def unwatch(self, watcher: Callable[[Record], None]) -> None:
+        """Stop calling `watcher`."""
+
+    def send(self, frame: bytes) -> None:
+        """Put one frame on the cable."""
+
+    def close(self) -> None:
+        """Stop listening."""
 
 
 class Tap:

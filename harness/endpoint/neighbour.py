@@ -6,6 +6,7 @@ Answers DHCP, ARP, IPv6 neighbour solicitation and echo requests with scapy's An
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from ipaddress import ip_address
 
 from scapy.ansmachine import AnsweringMachine
 from scapy.layers.dhcp import DHCP, DHCP_am
@@ -23,7 +24,7 @@ from scapy.packet import Packet
 
 from harness.endpoint.cable import Record
 from harness.endpoint.wire import Wire
-from harness.station import DUT, NETWORK, WIRE
+from harness.station import DUT, NETWORK, WIRE, Station
 
 LEASE_S = 86400
 """A day: no guest renews its lease in the middle of a test."""
@@ -101,24 +102,27 @@ class LeaseServer(DHCP_am):
 
 
 class Neighbour:
-    """Attends a wire for as long as it is open.
+    """Attends a wire for as long as it is open, with the addresses of one station.
 
     Attributes:
         dhcp_asked: set once the guest has sent its first DHCP request.
     """
 
-    def __init__(self, wire: Wire) -> None:
+    def __init__(self, wire: Wire, own: Station = WIRE) -> None:
         self._wire = wire
         self._turn = threading.Lock()
         self._silent = False
+        self._own_ip = ip_address(own.ip).packed
         self.dhcp_asked = threading.Event()
         lease = {"pool": DUT.ip, "network": NETWORK, "gw": WIRE.ip, "lease_time": LEASE_S, "renewal_time": LEASE_S // 2}
         leases = LeaseServer(self.dhcp_asked, verbose=False, **lease)
         echo: AnsweringMachine[Packet] = ICMPEcho_am(verbose=False)
         self._machines: dict[bytes, tuple[AnsweringMachine[Packet], ...]] = {
-            b"\x08\x06": (ARP_am(IP_addr=WIRE.ip, ARP_addr=WIRE.mac, verbose=False, iface=wire.interface),),
+            b"\x08\x06": (ARP_am(IP_addr=own.ip, ARP_addr=own.mac, verbose=False, iface=wire.interface),),
             b"\x08\x00": (leases, echo),
-            b"\x86\xdd": (NeighbourAdvertiser(verbose=False), Echo6(verbose=False)),
+            b"\x86\xdd": tuple(
+                one(address=own.ip6, mac=own.mac, verbose=False) for one in (NeighbourAdvertiser, Echo6)
+            ),
         }
         for machines in self._machines.values():
             for machine in machines:
@@ -129,7 +133,7 @@ class Neighbour:
         # Only what one of the machines could answer is dissected: a flood must not wait for scapy.
         frame = record.frame
         machines = self._machines.get(frame[12:14])
-        if machines is None or not _may_be_request(frame):
+        if machines is None or not _may_be_request(frame, self._own_ip):
             return
         packet = Ether(frame)
         with self._turn:
@@ -154,14 +158,11 @@ class Neighbour:
         self._wire.cable.unwatch(self._hear)
 
 
-def _may_be_request(frame: bytes) -> bool:
+def _may_be_request(frame: bytes, own_ip: bytes) -> bool:
     """Whether a frame is ARP, DHCP, or an echo request or neighbour solicitation to us, judged by a few octets."""
     if frame[12:14] == b"\x08\x06":
         return True
     if frame[12:14] == b"\x08\x00":
         to_server = frame[23:24] == b"\x11" and frame[36:38] == b"\x00\x43"
-        return to_server or (frame[23:24] == b"\x01" and frame[30:34] == _WIRE_OCTETS and frame[34:35] == b"\x08")
+        return to_server or (frame[23:24] == b"\x01" and frame[30:34] == own_ip and frame[34:35] == b"\x08")
     return frame[20:21] == b"\x3a" and frame[54:55] in (b"\x80", b"\x87")
-
-
-_WIRE_OCTETS = bytes(int(octet) for octet in WIRE.ip.split("."))

@@ -16,7 +16,7 @@ from harness.endpoint.checksum import wrong_checksums
 from harness.endpoint.headers import IPV4_TYPE, IPV6_TYPE, transport_of, unpadded
 from harness.endpoint.tcp import TcpConnection
 from harness.endpoint.wire import Wire
-from harness.station import DUT, WIRE
+from harness.station import DUT, WIRE, Station
 
 _LAYERS: dict[str, type[Packet]] = {"udp": UDP, "tcp": TCP}
 _PROTOCOLS = {"udp": 17, "tcp": 6}
@@ -25,10 +25,11 @@ _ports = itertools.count(49152)
 
 
 class Stack:
-    """The wire's own stack, with the addresses of `WIRE`; its port 49152 and upwards."""
+    """The wire's own stack, with the addresses of one station; its port 49152 and upwards."""
 
-    def __init__(self, wire: Wire) -> None:
+    def __init__(self, wire: Wire, own: Station = WIRE) -> None:
         self._wire = wire
+        self._own = own
 
     @contextmanager
     def serve(self, transport: str, address: str, *, mss: int | None = None, echo: bool = True) -> Iterator[int]:
@@ -36,7 +37,7 @@ class Stack:
 
         Args:
             transport: "udp" or "tcp".
-            address: one of `WIRE`'s.
+            address: one of our own.
             mss: the longest TCP segment to ask for and to send; as long as a frame holds if None.
             echo: send back what comes.
         """
@@ -63,10 +64,9 @@ class Stack:
         Over TCP the connection is then closed from both ends, unless the DUT does not play its part.
         """
         if transport == "udp":
-            own_address = WIRE.ip6 if ":" in address else WIRE.ip
-            own = next(_ports)
+            own_address, own = self._address_like(address), next(_ports)
             is_answer = partial(_is_for, transport, own_address, own)
-            request = framed(own_address, address, UDP(sport=own, dport=port) / payload)
+            request = framed(own_address, address, UDP(sport=own, dport=port) / payload, own=self._own)
             with self._wire.capture(is_answer) as answers:
                 self._wire.send(request)
                 found = answers.wait(1, deadline_s)
@@ -79,8 +79,7 @@ class Stack:
     @contextmanager
     def connect(self, address: str, port: int, deadline_s: float = 10.0) -> Iterator[TcpConnection]:
         """Connect to a TCP port of the DUT for a `with` block, and close the connection from both ends behind it."""
-        own_address = WIRE.ip6 if ":" in address else WIRE.ip
-        own = next(_ports)
+        own_address, own = self._address_like(address), next(_ports)
         connection = TcpConnection((own, port), _mss(address), partial(self._send, own_address, address))
         with self._listening("tcp", own_address, own, lambda packet: connection.hear(packet[TCP])):
             connection.open()
@@ -103,14 +102,18 @@ class Stack:
             self._wire.cable.unwatch(listen)
 
     def _send(self, source: str, target: str, segment: Packet) -> None:
-        self._wire.send(framed(source, target, segment))
+        self._wire.send(framed(source, target, segment, own=self._own))
+
+    def _address_like(self, other: str) -> str:
+        """Return our own address of the family of another."""
+        return self._own.ip6 if ":" in other else self._own.ip
 
 
-def framed(source: str, target: str, segment: Packet, *, tos: int = 0) -> bytes:
+def framed(source: str, target: str, segment: Packet, *, tos: int = 0, own: Station = WIRE) -> bytes:
     """Return a frame to the DUT that carries a datagram or a segment, with a type of service (IPv6: traffic class)."""
     network = IPv6(tc=tos) if ":" in target else IP(tos=tos)
     network.src, network.dst = source, target
-    return padded(Ether(src=WIRE.mac, dst=DUT.mac) / network / segment)
+    return padded(Ether(src=own.mac, dst=DUT.mac) / network / segment)
 
 
 def _mss(address: str) -> int:

@@ -14,7 +14,7 @@ from scapy.packet import Packet
 from scapy.supersocket import SuperSocket
 
 from harness.endpoint.base import Capture, Endpoint, padded
-from harness.endpoint.cable import Cable, Direction, Record, Tap
+from harness.endpoint.cable import CableEnd, Direction, Record, Tap
 from harness.station import WIRE, solicited_node
 
 
@@ -23,7 +23,7 @@ class WireSocket(SuperSocket):
 
     desc = "the DUT's cable"
 
-    def __init__(self, cable: Cable, **_: object) -> None:
+    def __init__(self, cable: CableEnd, **_: object) -> None:
         """Open a socket; scapy's own options (iface, filter, promisc, type) have no meaning on a cable."""
         self.cable = cable
         self._tap = Tap()
@@ -60,7 +60,7 @@ class _CableProvider(InterfaceProvider):
 
     name = "cable"
 
-    def __init__(self, cable: Cable) -> None:
+    def __init__(self, cable: CableEnd) -> None:
         self._open: Any = lambda **options: WireSocket(cable, **options)
 
     def load(self) -> dict[str, NetworkInterface]:
@@ -102,7 +102,7 @@ class Wire(Endpoint):
     AnsweringMachine; `socket()` goes wherever it takes a socket.
     """
 
-    def __init__(self, cable: Cable) -> None:
+    def __init__(self, cable: CableEnd) -> None:
         self.cable = cable
         self.interface = NetworkInterface(_CableProvider(cable), {"name": "cable", "mac": WIRE.mac, "type": ETH_P_ALL})
 

@@ -29,7 +29,6 @@ LONGEST_FRAME = 65536 + 64
 """Octets: the longest packet there is, behind an Ethernet header."""
 BATCH = 64
 """Frames taken at once from a socket that does not block."""
-ETH_P_ALL = 3
 UDP_SEGMENT = 103
 """Linux's socket option (include/uapi/linux/udp.h), which Python has no name for."""
 ECHO_REQUEST = struct.pack("!BBHHH", 128, 0, 0, 0x4E50, 0)
@@ -40,6 +39,13 @@ HEADERS = {
     "destination": (socket.IPPROTO_IPV6, getattr(socket, "IPV6_DSTOPTS", 59)),
 }
 """What may stand behind the IP header, and the socket option that puts it there."""
+SOL_PACKET, PACKET_AUXDATA = 263, 8
+AUXDATA = struct.Struct("=IIIHHHH")
+"""Status, lengths of the packet and of what is kept, offsets of its headers, VLAN tag and its type (packet(7))."""
+HAS_TAG, HAS_TAG_TYPE = 1 << 4, 1 << 6
+CUSTOMER_TAG = 0x8100
+BESIDE = 256
+"""Room for what Linux hands over beside a frame: octets."""
 
 
 def read_message(stream: BinaryIO) -> tuple[dict[str, Any], bytes] | None:
@@ -83,24 +89,6 @@ def split_frames(blob: bytes) -> list[bytes]:
     return frames
 
 
-class _Outgoing:
-    """The frames that the host's stack hands to a driver, as scapy's sockets give those that it receives."""
-
-    def __init__(self, interface: str) -> None:
-        self.ins = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
-        self.ins.bind((interface, ETH_P_ALL))
-
-    def fileno(self) -> int:
-        return self.ins.fileno()
-
-    def recv_raw(self, octets: int) -> tuple[None, bytes | None, None]:
-        frame, origin = self.ins.recvfrom(octets)
-        return None, frame if origin[2] == socket.PACKET_OUTGOING else None, None
-
-    def close(self) -> None:
-        self.ins.close()
-
-
 class Capture:
     """Frames that an interface receives and that hold a marker, collected in the background from now on."""
 
@@ -113,10 +101,12 @@ class Capture:
         self._changed = threading.Condition()
         self._stop, self._stopped = os.pipe()
         # To look must not change what a NIC under test accepts; one at the far end of the cable has to accept all.
-        self._socket: Any = _Outgoing(interface) if outgoing else conf.L2socket(iface=interface, promisc=promiscuous)
+        self._socket = conf.L2socket(iface=interface, promisc=promiscuous)
+        self._outgoing = outgoing
         self._batch = 1
         if hasattr(socket, "AF_PACKET"):
             self._batch = BATCH
+            self._socket.ins.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
             self._socket.ins.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER)
             self._socket.ins.setblocking(False)
         self._thread = threading.Thread(target=self._collect, daemon=True)
@@ -137,12 +127,31 @@ class Capture:
         taken = []
         for _ in range(self._batch):
             try:
-                _, frame, _ = self._socket.recv_raw(LONGEST_FRAME)
+                frame = self._receive()
             except BlockingIOError:
                 break
             if frame is not None and self._contains in frame:
                 taken.append(bytes(frame))
         return taken
+
+    def _receive(self) -> bytes | None:
+        """Return a frame as it was on the cable; None for one that goes the other way.
+
+        Linux hands over a VLAN tag beside the frame. scapy puts it back, but before 2.5 it takes any for a customer's.
+        """
+        if self._batch == 1:
+            frame: bytes | None = self._socket.recv_raw(LONGEST_FRAME)[1]
+            return frame
+        frame, beside, _, address = self._socket.ins.recvmsg(LONGEST_FRAME, BESIDE)
+        if (address[2] == socket.PACKET_OUTGOING) != self._outgoing:
+            return None
+        for level, kind, data in beside:
+            if (level, kind) == (SOL_PACKET, PACKET_AUXDATA):
+                status, _, _, _, _, tag, tag_type = AUXDATA.unpack(data)
+                if status & HAS_TAG:
+                    tag_type = tag_type if status & HAS_TAG_TYPE else CUSTOMER_TAG
+                    frame = frame[:12] + struct.pack("!HH", tag_type, tag) + frame[12:]
+        return frame
 
     def wait(self, count: int, deadline_s: float) -> list[bytes]:
         """Return the frames so far as soon as there are `count`, or at the deadline."""

@@ -9,6 +9,7 @@ from typing import Literal
 
 from harness.endpoint.far import FarStation
 from harness.endpoint.remote import RemoteEndpoint
+from harness.guest.addresses import AddressOperations
 from harness.guest.checksums import ChecksumOperations
 from harness.guest.filters import FilterOperations
 from harness.guest.lifecycle import LifecycleOperations
@@ -19,6 +20,7 @@ from harness.guest.queues import QueueOperations
 from harness.guest.selftest import SelfTestOperations
 from harness.guest.settings import SettingOperations
 from harness.guest.statistics import StatisticsOperations
+from harness.guest.vlans import VlanOperations
 from harness.nic import InterruptMode
 
 
@@ -76,6 +78,7 @@ class InterruptClaim:
 
 
 class Guest(
+    AddressOperations,
     ChecksumOperations,
     FilterOperations,
     LifecycleOperations,
@@ -86,6 +89,7 @@ class Guest(
     SelfTestOperations,
     SettingOperations,
     StatisticsOperations,
+    VlanOperations,
 ):
     """A guest that nobody can log in to: every operation is lacking."""
 
@@ -105,10 +109,6 @@ class Guest(
     def identity(self) -> Identity:
         """Return what enumeration found."""
         self._unsupported("the enumerated identity")
-
-    def mac(self) -> str:
-        """Return the DUT's MAC address in use, in lower case with colons."""
-        self._unsupported("the MAC address in use")
 
     def link(self) -> Link:
         """Return the link's state, speed and duplex."""

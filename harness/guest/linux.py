@@ -2,14 +2,13 @@
 
 import re
 from collections.abc import Collection, Mapping
-from functools import cached_property
 from typing import Literal
 
-from harness.endpoint.bootstrap import start_worker
 from harness.endpoint.far import FarStation, far_station
-from harness.endpoint.remote import WORKER_ADDRESS, RemoteEndpoint, WorkerConnection
+from harness.endpoint.remote import RemoteEndpoint
 from harness.errors import NicproofError, Unsupported
 from harness.guest.base import Driver, Guest, Identity, InterruptClaim, Link, Vector
+from harness.guest.linux_addresses import LinuxAddresses
 from harness.guest.linux_checksums import LinuxChecksums
 from harness.guest.linux_filters import LinuxFilters
 from harness.guest.linux_lifecycle import LinuxLifecycle
@@ -20,7 +19,8 @@ from harness.guest.linux_selftest import LinuxSelfTest
 from harness.guest.linux_settings import LinuxSettings
 from harness.guest.linux_statistics import LinuxStatistics
 from harness.guest.linux_system import LINK_DEADLINE_S
-from harness.guest.ssh import CommandFailed, SshError
+from harness.guest.linux_vlans import LinuxVlans
+from harness.guest.ssh import CommandFailed
 from harness.nic import InterruptMode
 
 _WARNING = 4
@@ -80,6 +80,7 @@ def parse_interrupts(text: str, kinds: Mapping[int, str], line_names: Collection
 
 
 class LinuxGuest(
+    LinuxAddresses,
     LinuxChecksums,
     LinuxFilters,
     LinuxLifecycle,
@@ -89,6 +90,7 @@ class LinuxGuest(
     LinuxSelfTest,
     LinuxSettings,
     LinuxStatistics,
+    LinuxVlans,
     Guest,
 ):
     """A Linux guest, asked through its own tools and file systems."""
@@ -130,10 +132,6 @@ class LinuxGuest(
             memory_decoding=bool(command & 2),
             bus_mastering=bool(command & 4),
         )
-
-    def mac(self) -> str:
-        """Return the interface's address."""
-        return self._read(f"/sys/class/net/{self.interface}/address")[0]
 
     def link(self) -> Link:
         """Return carrier, speed and duplex; a model that reports none has -1 and "unknown"."""
@@ -256,16 +254,6 @@ class LinuxGuest(
         """Bind transmit queue n to processor n (XPS)."""
         at = f"/sys/class/net/{self.interface}/queues"
         self._ssh.check(f"n=1; for q in {at}/tx-*; do printf %x $n > $q/xps_cpus; n=$((n * 2)); done")
-
-    def _connect_worker(self) -> WorkerConnection:
-        try:
-            return WorkerConnection(self._ssh.connect_to(*WORKER_ADDRESS))
-        except SshError:  # none was there before the snapshot, or this server forwards no connections
-            return start_worker(self._ssh)
-
-    @cached_property
-    def _worker(self) -> WorkerConnection:
-        return self._connect_worker()
 
     def _forget(self) -> None:
         """Let go of the worker too: it keeps a socket on the interface that was."""

@@ -1,11 +1,13 @@
-"""What every operation on a Linux guest stands on: the connection, the DUT's place on the bus and its interface."""
+"""What every operation on a Linux guest stands on: the connections, the DUT's place on the bus and its interface."""
 
 import shlex
 from functools import cached_property
 
+from harness.endpoint.bootstrap import start_worker
+from harness.endpoint.remote import WORKER_ADDRESS, WorkerConnection
 from harness.errors import NicproofError, Unsupported
 from harness.guest.operations import Operations
-from harness.guest.ssh import CommandFailed, Completed, Ssh
+from harness.guest.ssh import CommandFailed, Completed, Ssh, SshError
 
 LINK_DEADLINE_S = 15
 """For the link to come up: autonegotiation takes seconds."""
@@ -54,6 +56,16 @@ class LinuxSystem(Operations):
             found = ", ".join(self._interfaces) or "none"
             raise NicproofError(f"the PCI function {self._address} has not exactly one network interface: {found}")
         return self._interfaces[0]
+
+    def _connect_worker(self) -> WorkerConnection:
+        try:
+            return WorkerConnection(self._ssh.connect_to(*WORKER_ADDRESS))
+        except SshError:  # none was there before the snapshot, or this server forwards no connections
+            return start_worker(self._ssh)
+
+    @cached_property
+    def _worker(self) -> WorkerConnection:
+        return self._connect_worker()
 
     def _forget(self) -> None:
         """Forget which interface the DUT has: a driver that is loaded anew may name another."""

@@ -1,0 +1,25 @@
+"""VLANs: the tagged networks that the DUT takes part in."""
+
+from harness.endpoint.remote import RemoteEndpoint
+from harness.endpoint.vlan import CUSTOMER_TAG
+from harness.guest.operations import Operations
+
+
+class VlanOperations(Operations):
+    """What a guest may be asked to do with the DUT's VLANs."""
+
+    def add_vlan(self, vid: int, tag_type: int = CUSTOMER_TAG) -> RemoteEndpoint:
+        """Have the DUT take part in a VLAN, with the addresses of `TAGGED_DUT` there.
+
+        Args:
+            vid: the VLAN's number.
+            tag_type: the EtherType of its tags.
+
+        Returns:
+            The endpoint in the VLAN: it sends and receives frames without the tag.
+        """
+        self._unsupported("VLANs")
+
+    def remove_vlan(self, vid: int) -> None:
+        """Have the DUT leave a VLAN."""
+        self._unsupported("VLANs")

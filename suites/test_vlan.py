@@ -1,0 +1,267 @@
+"""VLANs: tags cross bit for bit, each VLAN gets its own frames and no others, and no offload is confused by a tag.
+
+Asserted exactly, without tolerance: a frame is compared octet for octet with its tags, on the cable as well as in the
+guest. A capture on the DUT shows a frame as it was on the cable, whoever has taken its tag off; one in a VLAN shows it
+without. Frames of a VLAN that must not come are followed, in the same window, by one of a VLAN that must. The cable
+must not show whether a tag is the NIC's work or the driver's: what an offload may do is tested with the offload on and
+off, where the driver has that choice.
+
+In a VLAN the two stations have addresses of their own (`TAGGED_DUT` and `TAGGED_WIRE`), and speak UDP and TCP there.
+"""
+
+from collections.abc import Callable, Sequence
+
+import pytest
+from scapy.layers.l2 import ARP, Ether
+
+from harness.endpoint.base import padded
+from harness.endpoint.cable import Direction
+from harness.endpoint.remote import RemoteEndpoint
+from harness.endpoint.stack import Stack
+from harness.endpoint.vlan import SERVICE_TAG, Tag, far_end, outermost_vid, tagged
+from harness.endpoint.wire import Wire
+from harness.exchange import DEADLINE_S, vlans_reached
+from harness.frames import IPV4, IPV6, LOCAL_EXPERIMENT, LONGEST_FRAME, Family, difference, frame, random_payloads
+from harness.guest.base import Guest
+from harness.guest.offloads import Offload
+from harness.station import DUT, TAGGED_WIRE, WIRE
+from harness.suite import requirement
+
+VID = 5
+OTHER_VID = 1000
+NEAR_VIDS = (1, 4, 7, 37, 2053, 4094)
+"""Not `VID`, though some differ from it in one bit, share its word of a filter's table or its place in another word."""
+FLOW = b"one flow"
+"""Begins each payload: Linux takes what follows the tag of a raw frame for a flow's (packet_parse_headers in
+net/packet/af_packet.c), and frames of different flows may leave by different queues, in any order."""
+LENGTHS = (46, 47, 100, 600, 1499, 1500)
+DOUBLE_TAGGED_LENGTHS = (46, 47, 100, 600, 1000, 1492)
+"""With two tags the last makes 1514 octets: more than that, not every MAC takes with a tag that it does not know."""
+DATAGRAMS = (1, 17, 18, 1000, 1452)
+STREAM_OCTETS = 200_000
+LONGEST_TAGGED = LONGEST_FRAME + 4
+"""Octets without FCS (IEEE 802.3-2022, 4A.4.2: maxBasicFrameSize and a tag)."""
+
+both_directions = pytest.mark.parametrize("direction", list(Direction), ids=["to-dut", "from-dut"])
+both_families = pytest.mark.parametrize("family", [IPV4, IPV6], ids=str)
+both_transports = pytest.mark.parametrize("transport", ["udp", "tcp"])
+with_and_without_offload = pytest.mark.parametrize("offload", [True, False], ids=["offload-on", "offload-off"])
+
+
+def _down_and_up(guest: Guest) -> None:
+    guest.bounce(1)
+
+
+def _reset(guest: Guest) -> None:
+    guest.reset_nic()
+
+
+Disturb = Callable[[Guest], None]
+after_down_and_up_and_reset = pytest.mark.parametrize("disturb", [_down_and_up, _reset], ids=["down-and-up", "reset"])
+
+
+def _leave_tags_to_the_nic(guest: Guest, on: bool) -> None:
+    # In this order: some drivers have one switch for both, and it is that of the receiver.
+    guest.set_offload(Offload.VLAN_STRIPPING, on)
+    guest.set_offload(Offload.VLAN_INSERTION, on)
+
+
+def _frames(direction: Direction, lengths: Sequence[int], *tags: Tag) -> list[bytes]:
+    """Return frames with so many octets of data behind header and tags, all with these tags."""
+    data = random_payloads(length - len(FLOW) for length in lengths)
+    return [tagged(frame(direction, LOCAL_EXPERIMENT, FLOW + octets), *tags) for octets in data]
+
+
+def _assert_cross(
+    direction: Direction, endpoint: RemoteEndpoint, wire: Wire, in_guest: list[bytes], on_cable: list[bytes]
+) -> None:
+    """Assert that frames cross between an endpoint of the guest and the cable, as what they should be at either end."""
+    if direction is Direction.FROM_DUT:
+        with wire.capture(lambda seen: LOCAL_EXPERIMENT.to_bytes(2, "big") in seen[12:22]) as sent:
+            endpoint.send(*in_guest)
+            wrong = difference(on_cable, sent.wait(len(on_cable), DEADLINE_S))
+    else:
+        with endpoint.capture(in_guest[0][6:14]) as received:
+            wire.send(*on_cable)
+            wrong = difference(in_guest, received.wait(len(in_guest), DEADLINE_S))
+    assert not wrong, f"{direction.value}, {wrong}"
+
+
+def _assert_reached(guest: Guest, wire: Wire, vids: tuple[int, ...], expected: tuple[int, ...]) -> None:
+    """Assert in which of these VLANs and then the last one expected a frame is delivered, in their order."""
+    seen = vlans_reached(wire, guest, vids, expected[-1])
+    assert seen == [*expected], (
+        f"of frames in the VLANs {', '.join(map(str, vids))} and then {expected[-1]}, expected those in "
+        f"{', '.join(map(str, expected))} delivered, seen those in {', '.join(map(str, seen)) or 'none'}"
+    )
+
+
+def _assert_exchanged(
+    vlan: RemoteEndpoint, wire: Wire, family: Family, transport: str, lengths: tuple[int, ...]
+) -> None:
+    """Assert that a client in the VLAN gets back all that it sends to a service at the VLAN's far end."""
+    address = TAGGED_WIRE.ip if family is IPV4 else TAGGED_WIRE.ip6
+    with far_end(wire, VID) as far, Stack(far, TAGGED_WIRE).serve(transport, address) as port:
+        for payload in random_payloads(lengths):
+            wrong = difference([payload], [vlan.exchange(transport, address, port, payload)])
+            assert not wrong, f"of {transport} over {family} in the VLAN to its far end and back, {wrong}"
+
+
+@requirement("IEEE 802.1Q-2022 9.5", "IEEE 802.1Q-2022 9.6", "82540EM 9.2.1", "82574L 7.5.3", "82576 7.4.3")
+@with_and_without_offload
+def test_tag_is_inserted_into_what_a_vlan_sends(guest: Guest, wire: Wire, offload: bool) -> None:
+    """What is sent in a VLAN has the VLAN's tag on the cable, behind the addresses, and is otherwise unaltered."""
+    _leave_tags_to_the_nic(guest, offload)
+    in_vlan, on_cable = _frames(Direction.FROM_DUT, LENGTHS), _frames(Direction.FROM_DUT, LENGTHS, Tag(VID))
+    _assert_cross(Direction.FROM_DUT, guest.add_vlan(VID), wire, in_vlan, on_cable)
+
+
+@requirement("IEEE 802.1Q-2022 9.5", "IEEE 802.1Q-2022 9.6", "82540EM 9.2.2", "82574L 7.5.3", "82576 7.4.3")
+@with_and_without_offload
+def test_tag_is_stripped_from_what_a_vlan_receives(guest: Guest, wire: Wire, offload: bool) -> None:
+    """What comes with a VLAN's tag is received in the VLAN without it, and is otherwise unaltered."""
+    _leave_tags_to_the_nic(guest, offload)
+    in_vlan, on_cable = _frames(Direction.TO_DUT, LENGTHS), _frames(Direction.TO_DUT, LENGTHS, Tag(VID))
+    _assert_cross(Direction.TO_DUT, guest.add_vlan(VID), wire, in_vlan, on_cable)
+
+
+@requirement("IEEE 802.1Q-2022 9.6", "82540EM 9.2.2")
+def test_vlans_are_apart(guest: Guest, wire: Wire) -> None:
+    """A frame is received in the VLAN of its tag alone, and one without a tag in none."""
+    vlans = {vid: guest.add_vlan(vid) for vid in (VID, OTHER_VID)}
+    sent = _frames(Direction.TO_DUT, [100] * 30)
+    on_cable = [tagged(one, *[Tag(vid)] * bool(vid)) for one, vid in zip(sent, (VID, 0, OTHER_VID) * 10, strict=True)]
+    with vlans[VID].capture(sent[0][6:14]) as first, vlans[OTHER_VID].capture(sent[0][6:14]) as second:
+        wire.send(*on_cable)
+        for vid, expected, seen in ((OTHER_VID, sent[2::3], second), (VID, sent[::3], first)):
+            wrong = difference(expected, seen.wait(len(expected), DEADLINE_S))
+            assert not wrong, f"of frames with the VIDs {VID} and {OTHER_VID} and none by turns, in VLAN {vid}, {wrong}"
+
+
+@requirement("RFC 768", "RFC 9293 3.1", "RFC 8200 8.1", "RFC 1071", "IEEE 802.1Q-2022 9.6")
+@with_and_without_offload
+@both_transports
+@both_families
+def test_checksums_are_right_in_a_vlan(guest: Guest, wire: Wire, family: Family, transport: str, offload: bool) -> None:
+    """UDP and TCP cross in a VLAN both ways with right checksums, which lie behind the tag."""
+    _leave_tags_to_the_nic(guest, offload)
+    lengths = DATAGRAMS if transport == "udp" else (STREAM_OCTETS // 10,)
+    _assert_exchanged(guest.add_vlan(VID), wire, family, transport, lengths)
+
+
+@requirement("IEEE 802.3-2022 4A.4.2", "IEEE 802.1Q-2022 9.6", "RFC 9293 3.1")
+@with_and_without_offload
+@both_families
+def test_stream_in_a_vlan_is_cut_into_tagged_frames(guest: Guest, wire: Wire, family: Family, offload: bool) -> None:
+    """However much TCP sends at once in a VLAN, each frame of it has the tag, and none is longer than a full one."""
+    _leave_tags_to_the_nic(guest, offload)
+    with wire.capture(lambda seen: len(seen) > LONGEST_FRAME // 2) as seen:
+        _assert_exchanged(guest.add_vlan(VID), wire, family, "tcp", (STREAM_OCTETS,))
+        segments = seen.wait(STREAM_OCTETS // LONGEST_FRAME)
+    vids = {outermost_vid(one) for one in segments}
+    assert vids == {VID}, f"expected each frame of the stream tagged with VID {VID}, seen the VIDs {vids}"
+    longest = max(map(len, segments))
+    assert longest == LONGEST_TAGGED, f"expected full frames of {LONGEST_TAGGED} octets, seen one of {longest}"
+
+
+@requirement("IEEE 802.1Q-2022 9.6", "82540EM 9.2.2", "82574L 7.5.3", "82576 7.4.3", "virtio 1.2 5.1.6")
+@both_directions
+def test_tag_is_kept_bit_for_bit(guest: Guest, wire: Wire, direction: Direction) -> None:
+    """Priority, drop eligible indicator and VID of a tag cross as they are, in all combinations of the first two."""
+    vids = (1, 2, 4094)
+    for vid in vids:
+        guest.add_vlan(vid)
+    tags = [Tag(vid, priority, dei) for vid in vids for priority in range(8) for dei in (False, True)]
+    frames = [one for length, tag in enumerate(tags, 60) for one in _frames(direction, [length], tag)]
+    _assert_cross(direction, guest.endpoint(), wire, frames, frames)
+
+
+@requirement("IEEE 802.3-2022 3.2.7", "IEEE 802.3-2022 4A.4.2", "virtio 1.2 5.1.6.3")
+@both_directions
+def test_full_tagged_frame_crosses(guest: Guest, wire: Wire, direction: Direction) -> None:
+    """A frame with a tag may have four octets more: 1518 without FCS cross, octet for octet."""
+    guest.add_vlan(VID)
+    frames = _frames(direction, [1500] * 20, Tag(VID))
+    _assert_cross(direction, guest.endpoint(), wire, frames, frames)
+
+
+@requirement("82540EM 9.3", "82574L 7.5.4", "82576 7.4.4", "virtio 1.2 5.1.6.5.3")
+def test_only_the_duts_vlan_is_delivered(guest: Guest, wire: Wire) -> None:
+    """A frame with another VID than that of the DUT's VLAN is dropped, though the two differ in one bit only."""
+    guest.set_offload(Offload.VLAN_FILTER, True)
+    guest.add_vlan(VID)
+    _assert_reached(guest, wire, NEAR_VIDS, (VID,))
+
+
+@requirement("82540EM 9.3", "82574L 7.5.4", "82576 7.4.4", "virtio 1.2 5.1.6.5.3")
+def test_each_of_the_duts_vlans_is_delivered(guest: Guest, wire: Wire) -> None:
+    """Of frames with several VIDs, those in the DUT's VLANs are delivered and no others."""
+    guest.set_offload(Offload.VLAN_FILTER, True)
+    own = NEAR_VIDS[::2]
+    for vid in own:
+        guest.add_vlan(vid)
+    _assert_reached(guest, wire, (*NEAR_VIDS, VID, OTHER_VID), (*own, own[-1]))
+
+
+@requirement("82540EM 9.3", "82574L 7.5.4", "82576 7.4.4", "virtio 1.2 5.1.6.5.3")
+def test_vlan_is_dropped_after_it_was_left(guest: Guest, wire: Wire) -> None:
+    """Once the DUT has left a VLAN, its frames are no longer delivered; those of the VLAN that remains are."""
+    guest.set_offload(Offload.VLAN_FILTER, True)
+    for vid in (OTHER_VID, VID):
+        guest.add_vlan(vid)
+    _assert_reached(guest, wire, (OTHER_VID,), (OTHER_VID, VID))
+    guest.remove_vlan(OTHER_VID)
+    _assert_reached(guest, wire, (OTHER_VID,), (VID,))
+
+
+@requirement("82540EM 9.3", "82574L 7.5.4", "82576 7.4.4", "virtio 1.2 5.1.6.5.3")
+@after_down_and_up_and_reset
+def test_vlan_survives(guest: Guest, wire: Wire, disturb: Disturb) -> None:
+    """A VLAN, its filter and its tags are the same after the NIC was closed and opened, or reset."""
+    vlan = guest.add_vlan(VID)
+    disturb(guest)
+    _assert_reached(guest, wire, NEAR_VIDS, (VID,))
+    for direction in Direction:
+        _assert_cross(direction, vlan, wire, _frames(direction, LENGTHS), _frames(direction, LENGTHS, Tag(VID)))
+
+
+@requirement("IEEE 802.1Q-2022 9.6", "RFC 826 packet reception")
+def test_priority_tagged_request_is_answered(wire: Wire) -> None:
+    """A tag with VID 0 gives a frame a priority and no VLAN: an ARP request with one is answered like any."""
+    _assert_priority_tag_is_no_vlan(wire)
+
+
+@requirement("IEEE 802.1Q-2022 9.6", "RFC 826 packet reception")
+def test_priority_tagged_request_is_answered_beside_a_vlan(guest: Guest, wire: Wire) -> None:
+    """A frame with VID 0 belongs to no VLAN also where the DUT has one, and its filter lets it pass."""
+    guest.add_vlan(VID)
+    _assert_priority_tag_is_no_vlan(wire)
+
+
+def _assert_priority_tag_is_no_vlan(wire: Wire) -> None:
+    """Assert that an ARP request with a priority tag is answered, in no VLAN."""
+    request = padded(Ether(src=WIRE.mac, dst=DUT.mac) / ARP(hwsrc=WIRE.mac, psrc=WIRE.ip, pdst=DUT.ip))
+    is_reply = lambda packet: ARP in packet and packet[ARP].op == 2 and packet[ARP].psrc == DUT.ip  # noqa: E731
+    answer = wire.ask([tagged(request, Tag(0, priority=5))], is_reply)
+    assert answer is not None, "expected an ARP reply to a request with VID 0 and priority 5, seen none"
+    vid = outermost_vid(bytes(answer))
+    assert vid in (None, 0), f"expected the ARP reply in no VLAN, seen it in VLAN {vid}"
+
+
+@requirement("IEEE 802.1Q-2022 9.5", "IEEE 802.3-2022 3.2.6", "IEEE 802.3-2022 3.2.7")
+@both_directions
+def test_double_tags_cross(guest: Guest, wire: Wire, direction: Direction) -> None:
+    """A frame with a service tag and a customer tag behind it crosses octet for octet: a NIC carries both."""
+    tags = (Tag(OTHER_VID, 3, drop_eligible=True, type=SERVICE_TAG), Tag(VID, 6))
+    frames = _frames(direction, DOUBLE_TAGGED_LENGTHS, *tags)
+    _assert_cross(direction, guest.endpoint(), wire, frames, frames)
+
+
+@requirement("IEEE 802.1Q-2022 9.5", "IEEE 802.1Q-2022 9.6")
+@both_directions
+def test_service_vlan_carries_customer_tags(guest: Guest, wire: Wire, direction: Direction) -> None:
+    """What crosses in a service VLAN keeps the customer's tag, and has the service tag before it on the cable."""
+    vlan = guest.add_vlan(OTHER_VID, SERVICE_TAG)
+    customer, service = Tag(VID, 6), Tag(OTHER_VID, type=SERVICE_TAG)
+    in_vlan = _frames(direction, DOUBLE_TAGGED_LENGTHS, customer)
+    _assert_cross(direction, vlan, wire, in_vlan, [tagged(one, service) for one in in_vlan])
