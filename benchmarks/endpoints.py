@@ -12,11 +12,11 @@ from harness.endpoint.base import padded
 from harness.endpoint.cable import Direction
 from harness.endpoint.place import parse_place
 from harness.errors import NicproofError
-from harness.frames import LOCAL_EXPERIMENT, frame
 from harness.lab import LabSupply
 from harness.profile import load_profile
 from harness.supply import TwoGuestSupply
 from harness.testbed import Testbed
+from harness.traffic.frames import LOCAL_EXPERIMENT, frame
 from tests.lab import Host, connect, unpack_debian
 
 FRAMES = 20_000

@@ -8,10 +8,10 @@ from benchmarks.setting import Setting, clock
 from harness.endpoint.base import padded
 from harness.endpoint.cable import Direction
 from harness.errors import NicproofError
-from harness.frames import LOCAL_EXPERIMENT
 from harness.guest.linux import LinuxGuest
 from harness.station import DUT, WIRE
 from harness.testbed import Testbed
+from harness.traffic.frames import LOCAL_EXPERIMENT
 
 FRAMES = 100_000
 FLOOD_DEADLINE_S = 120.0

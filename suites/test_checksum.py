@@ -16,20 +16,20 @@ from scapy.layers.l2 import Ether
 from scapy.packet import Packet
 
 from harness.cell import Cell
-from harness.damage import damaged, damaged_header, from_port
 from harness.endpoint.base import padded
 from harness.endpoint.checksum import wrong_checksums
 from harness.endpoint.remote import ExtraHeader
 from harness.endpoint.stack import Stack, framed
 from harness.endpoint.wire import Wire
-from harness.exchange import DEADLINE_S
-from harness.frames import IPV4, IPV6, Family, difference, echo_frame, random_payloads, summing_to_zero
 from harness.guest.base import Guest
 from harness.guest.checksums import Checksum
 from harness.guest.offloads import Offload
 from harness.station import DUT, WIRE
 from harness.suite import requirement
-from harness.transmission import (
+from harness.traffic.damage import damaged, damaged_header, from_port
+from harness.traffic.exchange import DEADLINE_S
+from harness.traffic.frames import IPV4, IPV6, Family, difference, echo_frame, random_payloads, summing_to_zero
+from harness.traffic.transmission import (
     CARRIERS,
     DISCARD,
     EXTRA_HEADERS,

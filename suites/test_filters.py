@@ -15,11 +15,11 @@ from scapy.layers.l2 import ARP, Ether
 from harness.cell import Cell
 from harness.endpoint.base import padded
 from harness.endpoint.wire import Wire
-from harness.exchange import stations_reached
 from harness.guest.base import Guest
-from harness.multicast import apart_from, ipv4_groups
 from harness.station import BROADCAST_MAC, DUT, STRANGER_MAC, WIRE, almost
 from harness.suite import applies_to, requirement
+from harness.traffic.exchange import stations_reached
+from harness.traffic.multicast import apart_from, ipv4_groups
 
 GROUPS = ("01:00:5e:40:12:34", "33:33:00:01:56:78", "01:80:c2:00:00:0e", "03:00:00:20:9a:bc")
 """Of IPv4, of IPv6, of LLDP, and one that a local administrator made."""

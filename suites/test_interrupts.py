@@ -17,7 +17,7 @@ from harness.endpoint.wire import Wire
 from harness.guest.base import Guest
 from harness.suite import applies_to, requirement
 from harness.testbed import Testbed
-from harness.traffic import (
+from harness.traffic.stimulus import (
     RAISED_AT_ONCE,
     broadcast_frames,
     flow_to_queue,

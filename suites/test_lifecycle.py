@@ -17,13 +17,13 @@ import pytest
 from harness.cell import Cell
 from harness.endpoint.cable import Direction
 from harness.endpoint.wire import Wire
-from harness.exchange import IN_RING, carry
-from harness.frames import LOCAL_EXPERIMENT, arp_frame, difference, frame, random_payloads
 from harness.guest.base import Guest
 from harness.station import DUT
 from harness.suite import applies_to, requirement
 from harness.testbed import Testbed
-from harness.traffic import answers_within, flood_in_background
+from harness.traffic.exchange import IN_RING, carry
+from harness.traffic.frames import LOCAL_EXPERIMENT, arp_frame, difference, frame, random_payloads
+from harness.traffic.stimulus import answers_within, flood_in_background
 from harness.witness import device_witness
 
 ROUNDS = 10

@@ -13,15 +13,15 @@ import pytest
 from harness.cell import Cell
 from harness.endpoint.cable import Direction
 from harness.endpoint.wire import Wire
-from harness.exchange import carry
-from harness.frames import LOCAL_EXPERIMENT, arp_frame, difference, frame, random_payloads
 from harness.guest.base import Guest
 from harness.qemu.pci import read_memory
 from harness.qemu.plug import Plug
 from harness.station import DUT, WIRE
 from harness.suite import applies_to, requirement
 from harness.testbed import Testbed
-from harness.traffic import answers_within
+from harness.traffic.exchange import carry
+from harness.traffic.frames import LOCAL_EXPERIMENT, arp_frame, difference, frame, random_payloads
+from harness.traffic.stimulus import answers_within
 
 ROUNDS = 3
 FLAPS = 50

@@ -15,11 +15,11 @@ import pytest
 from scapy.layers.l2 import ARP, Ether
 
 from harness.endpoint.wire import Wire
-from harness.exchange import stations_reached
-from harness.frames import IPV4
 from harness.guest.base import Guest
 from harness.station import BROADCAST_MAC, DUT, STRANGER_MAC, WIRE, almost
 from harness.suite import applies_to, requirement
+from harness.traffic.exchange import stations_reached
+from harness.traffic.frames import IPV4
 
 NEW_MAC = "00:00:5e:00:53:a1"
 """Of the range for documentation (RFC 7042, 2.1.1)."""

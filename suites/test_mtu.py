@@ -19,12 +19,22 @@ from harness.cell import Cell
 from harness.endpoint.cable import Direction
 from harness.endpoint.stack import Stack
 from harness.endpoint.wire import Wire
-from harness.exchange import carry, stations_reached
-from harness.fragments import exchange_long_echo
-from harness.frames import HEADER, IPV4, IPV6, LOCAL_EXPERIMENT, SEED, Family, difference, frame, random_payloads
 from harness.guest.base import Guest
 from harness.station import DUT
 from harness.suite import applies_to, requirement
+from harness.traffic.exchange import carry, stations_reached
+from harness.traffic.fragments import exchange_long_echo
+from harness.traffic.frames import (
+    HEADER,
+    IPV4,
+    IPV6,
+    LOCAL_EXPERIMENT,
+    SEED,
+    Family,
+    difference,
+    frame,
+    random_payloads,
+)
 
 MTUS = (68, 576, 1280, 1499, 1500, 1501, 4000, 9000)
 """The least of IPv4, its usual least, that of IPv6, about Ethernet's own, and what needs several buffers."""

@@ -16,8 +16,14 @@ import pytest
 from harness.cell import Cell
 from harness.endpoint.cable import Direction
 from harness.endpoint.wire import Wire
-from harness.exchange import carry, ends
-from harness.flows import (
+from harness.guest.base import Guest
+from harness.guest.queues import Rings
+from harness.nic import vectors_needed
+from harness.registers import hash_key, indirection_table, rings_programmed
+from harness.suite import applies_to, requirement
+from harness.testbed import Testbed
+from harness.traffic.exchange import carry, ends
+from harness.traffic.flows import (
     ADDRESSES,
     ADDRESSES_AND_PORTS,
     FLOW_MARKER,
@@ -27,14 +33,8 @@ from harness.flows import (
     Transport,
     random_flows,
 )
-from harness.frames import HEADER, LOCAL_EXPERIMENT, difference, frame, random_payloads
-from harness.guest.base import Guest
-from harness.guest.queues import Rings
-from harness.nic import vectors_needed
-from harness.registers import hash_key, indirection_table, rings_programmed
-from harness.suite import applies_to, requirement
-from harness.testbed import Testbed
-from harness.traffic import frames_by_queue, load, resolve_repeatedly
+from harness.traffic.frames import HEADER, LOCAL_EXPERIMENT, difference, frame, random_payloads
+from harness.traffic.stimulus import frames_by_queue, load, resolve_repeatedly
 
 MULTIPLE = 8
 """Descriptors: the length of a ring in octets is a multiple of 128."""

@@ -16,17 +16,19 @@ from collections.abc import Callable
 
 import pytest
 
-from harness.aggregation import delivered, wrongly_merged
-from harness.damage import damaged
 from harness.endpoint.checksum import wrong_checksums
 from harness.endpoint.stack import Stack, framed
 from harness.endpoint.tcp import TcpConnection
 from harness.endpoint.wire import Wire
-from harness.exchange import DEADLINE_S
-from harness.frames import IPV4, IPV6, LONGEST_FRAME, Family, difference, mac_octets, random_payloads
 from harness.guest.base import Guest
 from harness.guest.offloads import Offload
-from harness.segmentation import (
+from harness.station import WIRE
+from harness.suite import requirement
+from harness.traffic.aggregation import delivered, wrongly_merged
+from harness.traffic.damage import damaged
+from harness.traffic.exchange import DEADLINE_S
+from harness.traffic.frames import IPV4, IPV6, LONGEST_FRAME, Family, difference, mac_octets, random_payloads
+from harness.traffic.segmentation import (
     Sent,
     cut,
     end_flags,
@@ -35,9 +37,7 @@ from harness.segmentation import (
     send_stream,
     without_end_flags,
 )
-from harness.station import WIRE
-from harness.suite import requirement
-from harness.transmission import data_of
+from harness.traffic.transmission import data_of
 
 FULL = {IPV4: 1460, IPV6: 1440}
 """The longest segments that fit into a frame without options (RFC 9293, 3.7.1)."""

@@ -7,14 +7,14 @@ must not disturb it. The offline test takes the NIC out of service for some seco
 
 from harness.cell import Cell
 from harness.endpoint.wire import Wire
-from harness.frames import mac_octets
 from harness.guest.base import Guest
 from harness.guest.selftest import WakeEvent
 from harness.registers import Register, dumpable_registers, read_register, rings_programmed
 from harness.station import DUT
 from harness.suite import applies_to, requirement
 from harness.testbed import Testbed
-from harness.traffic import resolve_repeatedly
+from harness.traffic.frames import mac_octets
+from harness.traffic.stimulus import resolve_repeatedly
 
 EEPROM_WORDS = 0x40
 """Up to and with the checksum."""

@@ -26,7 +26,7 @@ from harness.guest.settings import (
 from harness.registers import interrupt_interval_us, pause_programmed
 from harness.suite import applies_to, requirement
 from harness.testbed import Testbed
-from harness.traffic import resolve_repeatedly
+from harness.traffic.stimulus import resolve_repeatedly
 
 SHORTEST_US, LONGEST_US = 10, 10_000
 """The interval between interrupts that Intel documents for its Linux drivers: 100 to 100,000 a second."""

@@ -16,19 +16,19 @@ from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import Ether
 
 from harness.cell import Cell
-from harness.counting import Window, standing_still
 from harness.endpoint.base import padded
 from harness.endpoint.cable import Direction
 from harness.endpoint.stack import Stack
 from harness.endpoint.wire import Wire
-from harness.exchange import DEADLINE_S, carry, send_in_step, stations_reached
-from harness.frames import HEADER, LENGTHS, LOCAL_EXPERIMENT, frame, mac_octets, random_payloads
 from harness.guest.base import Guest
 from harness.guest.statistics import Statistics
-from harness.multicast import apart_from
 from harness.station import BROADCAST_MAC, DUT, STRANGER_MAC, WIRE
 from harness.suite import applies_to, length_id, requirement
 from harness.testbed import Testbed
+from harness.traffic.counting import Window, standing_still
+from harness.traffic.exchange import DEADLINE_S, carry, send_in_step, stations_reached
+from harness.traffic.frames import HEADER, LENGTHS, LOCAL_EXPERIMENT, frame, mac_octets, random_payloads
+from harness.traffic.multicast import apart_from
 
 GROUPS = ("01:00:5e:40:12:34", "33:33:00:01:56:78")
 RUNT = 59

@@ -30,8 +30,11 @@ from harness.endpoint.cable import Direction
 from harness.endpoint.checksum import wrong_checksums
 from harness.endpoint.stack import Stack
 from harness.endpoint.wire import Wire
-from harness.exchange import IN_RING, carry, exchange_arp, exchange_echoes, exchange_every_echo, send_in_step
-from harness.frames import (
+from harness.guest.base import Guest
+from harness.station import DUT, WIRE, solicited_node
+from harness.suite import applies_to, requirement
+from harness.traffic.exchange import IN_RING, carry, exchange_arp, exchange_echoes, exchange_every_echo, send_in_step
+from harness.traffic.frames import (
     HEADER,
     IPV4,
     IPV6,
@@ -44,9 +47,6 @@ from harness.frames import (
     random_payloads,
     summing_to_zero,
 )
-from harness.guest.base import Guest
-from harness.station import DUT, WIRE, solicited_node
-from harness.suite import applies_to, requirement
 
 PATTERNS = {
     "zeros": b"\x00",

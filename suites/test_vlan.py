@@ -20,12 +20,21 @@ from harness.endpoint.remote import RemoteEndpoint
 from harness.endpoint.stack import Stack
 from harness.endpoint.vlan import SERVICE_TAG, Tag, far_end, outermost_vid, tagged
 from harness.endpoint.wire import Wire
-from harness.exchange import DEADLINE_S, vlans_reached
-from harness.frames import IPV4, IPV6, LOCAL_EXPERIMENT, LONGEST_FRAME, Family, difference, frame, random_payloads
 from harness.guest.base import Guest
 from harness.guest.offloads import Offload
 from harness.station import DUT, TAGGED_WIRE, WIRE
 from harness.suite import requirement
+from harness.traffic.exchange import DEADLINE_S, vlans_reached
+from harness.traffic.frames import (
+    IPV4,
+    IPV6,
+    LOCAL_EXPERIMENT,
+    LONGEST_FRAME,
+    Family,
+    difference,
+    frame,
+    random_payloads,
+)
 
 VID = 5
 OTHER_VID = 1000

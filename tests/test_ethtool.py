@@ -1,6 +1,5 @@
 """What ethtool prints is read as it was meant, in its newer and its older form."""
 
-from harness.flows import ADDRESSES, ADDRESSES_AND_PORTS, Flow, FlowKind, Transport, random_flows
 from harness.guest.linux_queues import parse_indirection, parse_maximum_and_current
 from harness.guest.linux_selftest import parse_octets, parse_registers, parse_self_test
 from harness.guest.linux_settings import (
@@ -16,6 +15,7 @@ from harness.guest.settings import (
     RECEIVE_PAUSE,
     TRANSMIT_PAUSE,
 )
+from harness.traffic.flows import ADDRESSES, ADDRESSES_AND_PORTS, Flow, FlowKind, Transport, random_flows
 
 KEY = bytes.fromhex("6d5a56da255b0ec24167253d43a38fb0d0ca2bcbae7b30b477cb2da38030f20c6a42b73bbeac01fa")
 RINGS = """Ring parameters for eth1:

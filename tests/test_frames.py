@@ -9,13 +9,14 @@ from scapy.layers.inet import ICMP, UDP
 from scapy.layers.inet6 import ICMPv6EchoReply, ICMPv6EchoRequest
 from scapy.layers.l2 import ARP, Ether
 
-from harness import exchange, frames
 from harness.endpoint.base import padded
 from harness.endpoint.cable import Cable, Direction
 from harness.endpoint.checksum import wrong_checksums
 from harness.endpoint.neighbour import Neighbour
 from harness.endpoint.wire import Wire
-from harness.exchange import (
+from harness.station import DUT, WIRE, solicited_node
+from harness.traffic import exchange, frames
+from harness.traffic.exchange import (
     IN_FLIGHT,
     IN_RING,
     exchange_arp,
@@ -23,8 +24,7 @@ from harness.exchange import (
     exchange_every_echo,
     send_in_step,
 )
-from harness.frames import IPV4, IPV6, Family, difference, random_payloads
-from harness.station import DUT, WIRE, solicited_node
+from harness.traffic.frames import IPV4, IPV6, Family, difference, random_payloads
 
 both_families = pytest.mark.parametrize("family", [IPV4, IPV6], ids=str)
 

@@ -6,12 +6,12 @@ from scapy.layers.inet6 import IPv6, IPv6ExtHdrDestOpt, IPv6ExtHdrHopByHop, PadN
 from scapy.layers.l2 import Ether
 from scapy.packet import Packet
 
-from harness.aggregation import wrongly_merged
-from harness.damage import damaged, damaged_header
 from harness.endpoint.checksum import wrong_checksums
 from harness.endpoint.headers import transport_of, unpadded
-from harness.segmentation import cut, reassembled
-from harness.transmission import data_of
+from harness.traffic.aggregation import wrongly_merged
+from harness.traffic.damage import damaged, damaged_header
+from harness.traffic.segmentation import cut, reassembled
+from harness.traffic.transmission import data_of
 
 ETHER = Ether(src="52:54:00:00:00:01", dst="52:54:00:00:00:02")
 V4, V6 = IP(src="192.0.2.2", dst="192.0.2.1", id=0xFFFF), IPv6(src="fe80::2", dst="fe80::1")

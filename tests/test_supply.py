@@ -7,13 +7,13 @@ import pytest
 from harness.cell import find_cell
 from harness.endpoint.base import padded
 from harness.endpoint.cable import Direction
-from harness.frames import HEADER, LOCAL_EXPERIMENT, frame
 from harness.launcher import Launcher
 from harness.qemu.accel import choose_accel
 from harness.qemu.binary import find_qemu
 from harness.station import DUT, WIRE
 from harness.supply import ENDPOINT_CELL, TwoGuestSupply
 from harness.testbed import Testbed
+from harness.traffic.frames import HEADER, LOCAL_EXPERIMENT, frame
 
 
 @pytest.fixture(scope="module")

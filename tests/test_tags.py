@@ -9,8 +9,8 @@ from harness.endpoint.cable import Cable, Direction
 from harness.endpoint.stack import Stack
 from harness.endpoint.vlan import SERVICE_TAG, Tag, far_end, header_octets, outermost_vid, tagged
 from harness.endpoint.wire import Wire
-from harness.frames import frame
 from harness.station import TAGGED_WIRE, WIRE
+from harness.traffic.frames import frame
 
 PLAIN = frame(Direction.FROM_DUT, 0x88B5, b"data".ljust(46))
 

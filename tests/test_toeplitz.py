@@ -4,7 +4,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from harness.toeplitz import toeplitz
+from harness.traffic.toeplitz import toeplitz
 
 KEY = bytes.fromhex("6d5a56da255b0ec24167253d43a38fb0d0ca2bcbae7b30b477cb2da38030f20c6a42b73bbeac01fa")
 # Verifying the RSS Hash Calculation: source and its port, destination and its port, hash without and with the ports.

@@ -4,9 +4,9 @@ import re
 from collections.abc import Collection, Sequence
 
 from harness.errors import NicproofError, Unsupported
-from harness.flows import FlowKind, HashField, Transport
 from harness.guest.linux_system import LinuxSystem
 from harness.guest.queues import QueueOperations, Rings
+from harness.traffic.flows import FlowKind, HashField, Transport
 
 _FIELDS = {
     HashField.SOURCE_ADDRESS: ("IP SA", "s"),

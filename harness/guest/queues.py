@@ -3,8 +3,8 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from harness.flows import FlowKind, HashField
 from harness.guest.operations import Operations
+from harness.traffic.flows import FlowKind, HashField
 
 
 @dataclass(frozen=True)

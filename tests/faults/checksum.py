@@ -6,9 +6,9 @@ from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import ICMPv6EchoRequest
 from scapy.layers.l2 import Ether
 
-from harness.damage import damaged, flipped
 from harness.endpoint.headers import transport_of
 from harness.fault import Fault
+from harness.traffic.damage import damaged, flipped
 from tests.faults.cable import FROM, IPV4, IPV6, TO, changes, datagram, typed, zero_checksum
 from tests.faults.guest import in_guest
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 
 from harness.fault import Fault
-from harness.frames import mac_octets
 from harness.station import BROADCAST_MAC, DUT, STRANGER_MAC
+from harness.traffic.frames import mac_octets
 from tests.faults.cable import EXPERIMENT, TO, changes, lose
 from tests.faults.guest import in_guest
 

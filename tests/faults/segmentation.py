@@ -9,8 +9,8 @@ from scapy.layers.l2 import Ether
 from harness.endpoint.cable import Direction, Impairment
 from harness.endpoint.headers import transport_of
 from harness.fault import Fault
-from harness.segmentation import sequence_of
-from harness.transmission import data_of
+from harness.traffic.segmentation import sequence_of
+from harness.traffic.transmission import data_of
 from tests.faults.cable import FROM, TO, changes, exchange_words
 from tests.faults.checksum import repair
 from tests.faults.guest import in_guest

@@ -8,9 +8,9 @@ from harness.endpoint.headers import IPV4_TYPE, IPV6_TYPE, transport_of, unpadde
 from harness.endpoint.remote import ExtraHeader
 from harness.endpoint.stack import Stack
 from harness.endpoint.wire import Wire
-from harness.exchange import DEADLINE_S
-from harness.frames import IPV4, IPV6, Family
 from harness.guest.base import Guest
+from harness.traffic.exchange import DEADLINE_S
+from harness.traffic.frames import IPV4, IPV6, Family
 
 _PROTOCOLS = {"icmpv6": 58, "tcp": 6, "udp": 17}
 DISCARD = 9

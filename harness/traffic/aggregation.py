@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from harness.endpoint.base import Capture
 from harness.endpoint.headers import IPV6_TYPE, transport_of
-from harness.exchange import DEADLINE_S
-from harness.segmentation import END_FLAGS, flags_of, reassembled, sequence_of
-from harness.transmission import data_of
+from harness.traffic.exchange import DEADLINE_S
+from harness.traffic.segmentation import END_FLAGS, flags_of, reassembled, sequence_of
+from harness.traffic.transmission import data_of
 
 _TCP = 6
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Collection, Iterator
 
-from harness.frames import mac_octets
 from harness.station import DUT, solicited_node
+from harness.traffic.frames import mac_octets
 
 _SHIFTS = (4, 3, 2, 0)
 """By RCTL.MO: how far the last 16 bits of an address are shifted to give the 12 bits that pick a bit of the multicast

@@ -7,7 +7,9 @@ from harness.endpoint.base import SHORTEST_FRAME, Capture, Endpoint, padded
 from harness.endpoint.cable import Direction
 from harness.endpoint.vlan import Tag, header_octets, outermost_vid, tagged
 from harness.endpoint.wire import Wire
-from harness.frames import (
+from harness.guest.base import Guest
+from harness.station import DUT, WIRE
+from harness.traffic.frames import (
     HEADER,
     LOCAL_EXPERIMENT,
     Family,
@@ -19,8 +21,6 @@ from harness.frames import (
     mac_octets,
     mac_text,
 )
-from harness.guest.base import Guest
-from harness.station import DUT, WIRE
 
 DEADLINE_S = 20.0
 """For all frames of a test together: a loss shows as a count, never as a deadline that a slow host missed."""

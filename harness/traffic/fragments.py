@@ -9,9 +9,9 @@ from scapy.layers.l2 import Ether
 
 from harness.endpoint.base import padded
 from harness.endpoint.wire import Wire
-from harness.exchange import DEADLINE_S
-from harness.frames import HEADER, IPV4, Family, echo_frame
 from harness.station import DUT, WIRE
+from harness.traffic.exchange import DEADLINE_S
+from harness.traffic.frames import HEADER, IPV4, Family, echo_frame
 
 _NUMBER = 1
 _IDENTIFICATION = 0x4E50

@@ -12,9 +12,9 @@ from scapy.layers.l2 import Ether
 from scapy.packet import Packet, Raw
 
 from harness.endpoint.base import padded
-from harness.frames import SEED
 from harness.station import DUT, WIRE
-from harness.toeplitz import toeplitz
+from harness.traffic.frames import SEED
+from harness.traffic.toeplitz import toeplitz
 
 FLOW_MARKER = b"one of many flows"
 

@@ -13,11 +13,11 @@ from harness.endpoint.base import Capture
 from harness.endpoint.headers import IPV4_TYPE, IPV6_TYPE, transport_of, unpadded
 from harness.endpoint.stack import Stack
 from harness.endpoint.wire import Wire
-from harness.exchange import DEADLINE_S
-from harness.frames import IPV4, Family, mac_octets
 from harness.guest.base import Guest
 from harness.station import DUT
-from harness.transmission import DISCARD, Carrier, data_of
+from harness.traffic.exchange import DEADLINE_S
+from harness.traffic.frames import IPV4, Family, mac_octets
+from harness.traffic.transmission import DISCARD, Carrier, data_of
 
 END_FLAGS = 0x09
 """FIN and PSH: what a TCP says of the end of the data, so that no segment before the last can have them."""

@@ -12,11 +12,11 @@ from scapy.layers.l2 import Ether
 from harness.endpoint.base import Endpoint, padded
 from harness.endpoint.wire import Wire
 from harness.errors import NicproofError
-from harness.exchange import DEADLINE_S
-from harness.frames import LOCAL_EXPERIMENT, SEED, arp_frame
 from harness.guest.base import Guest
 from harness.station import DUT, WIRE
 from harness.testbed import Observed, Testbed
+from harness.traffic.exchange import DEADLINE_S
+from harness.traffic.frames import LOCAL_EXPERIMENT, SEED, arp_frame
 
 WATCHDOG_PERIOD_S = 2.0
 """Linux's Intel drivers raise each of their vectors by software this often (e1000_watchdog, igb_watchdog_task)."""
