@@ -33,7 +33,7 @@ from harness.traffic.flows import (
     Transport,
     random_flows,
 )
-from harness.traffic.frames import HEADER, LOCAL_EXPERIMENT, difference, frame, random_payloads
+from harness.traffic.frames import BACKGROUND, HEADER, LOCAL_EXPERIMENT, difference, frame, random_payloads
 from harness.traffic.stimulus import frames_by_queue, load, resolve_repeatedly
 
 MULTIPLE = 8
@@ -169,7 +169,7 @@ def test_frames_cross_with_the_longest_rings(testbed: Testbed, guest: Guest, dir
 @both_directions
 def test_resizing_under_load_alters_no_frame(guest: Guest, wire: Wire, direction: Direction) -> None:
     """While frames flow the rings can be resized: none is altered, and afterwards all arrive again."""
-    frames = [frame(direction, LOCAL_EXPERIMENT, payload) for payload in random_payloads(range(46, 1501, 97))]
+    frames = [frame(direction, BACKGROUND, payload) for payload in random_payloads(range(46, 1501, 97))]
     sender, receiver = ends(direction, guest, wire)
     with receiver.capture(frames[0][6:HEADER]) as seen:
         with load(sender, frames):

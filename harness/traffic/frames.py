@@ -24,6 +24,8 @@ LONGEST_FRAME = 1514
 LENGTHS = range(SHORTEST_FRAME, LONGEST_FRAME + 1)
 LOCAL_EXPERIMENT = 0x88B5
 """IEEE 802-2014, 9.2.3: an EtherType for experiments, which no guest's stack answers."""
+BACKGROUND = 0x88B6
+"""The other one: for frames whose number nobody knows, so that none of them is taken for one that is counted."""
 SEED = 20270531
 """Of all random payloads."""
 _ECHO_ID = 0x4E50
