@@ -38,7 +38,6 @@ FAULTS = (
             "vlans_are_apart",
             "checksums_are_right_in_a_vlan",
             "full_tagged_frame_crosses",
-            "vlan_survives",
             "double_tags_cross",
             "service_vlan_carries_customer_tags",
         ),
