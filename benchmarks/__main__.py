@@ -60,7 +60,7 @@ BENCHMARKS = (
     ),
     Benchmark(Row("memory-fork", "MB", "QEMU of a fork after a test's work", Bound(400)), boots.memory_of_fork),
     Benchmark(Row("memory-boot", "MB", "QEMU of a booted guest before it is saved", Bound(400)), boots.memory_of_boot),
-    Benchmark(Row("nightly-job", "min", "./run linux, warm caches, 2 workers", Bound(15)), job.nightly_job, once=True),
+    Benchmark(Row("nightly-job", "min", "./run linux, warm caches, 2 workers", Bound(45)), job.nightly_job, once=True),
 )
 RATIOS = (
     (Row("cold-boot / bare-boot", "", "", Bound(2.5)), "cold-boot", "bare-boot"),

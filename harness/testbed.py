@@ -139,16 +139,16 @@ class Testbed:
         """Read what the driver has programmed into the DUT."""
         return self.pci.function(self.bdf, of_vf=self._of_vf)
 
-    def await_decoding(self, deadline_s: float) -> bool:
-        """Wait until a driver has switched the DUT's memory decoding on; return whether one did."""
+    def await_bus_mastering(self, deadline_s: float) -> bool:
+        """Wait until a driver has switched the DUT's bus mastering on, as no system does by itself; return whether."""
         end = time.monotonic() + deadline_s
-        while not (found := self._decodes()) and time.monotonic() < end and self.vm.death() is None:
+        while not (found := self._masters_the_bus()) and time.monotonic() < end and self.vm.death() is None:
             self.vm.console.wait_for_more(0.05)
         return found
 
-    def _decodes(self) -> bool:
+    def _masters_the_bus(self) -> bool:
         try:
-            return self.function().memory_decoding
+            return self.function().bus_mastering
         except NicproofError:  # it is on no bus that the guest has configured
             return False
 

@@ -248,12 +248,12 @@ def test_replugged_nic_has_its_vectors_under_traffic(testbed: Testbed, guest: Gu
 @applies_to(_can_be_unplugged)
 @requirement("ACPI 6.5 6.3.3", "PCI 3.0 6.2.2")
 def test_driver_takes_a_nic_that_is_plugged_in(testbed: Testbed, wire: Wire) -> None:
-    """A NIC that is taken out is silent; one that is put in is found, and its driver switches its memory on."""
+    """A NIC that is taken out is silent; one that is put in is found, and its driver switches its bus mastering on."""
     _assert_answers(wire, "before the NIC was taken out")
     testbed.plug.remove()
     answered = wire.resolve(DUT.ip, SILENCE_S) is not None
     testbed.plug.insert()
-    taken = testbed.await_decoding(ANSWER_DEADLINE_S)
+    taken = testbed.await_bus_mastering(ANSWER_DEADLINE_S)
     assert (answered, taken) == (False, True), (
         f"expected (answered while out, taken by a driver when in) (False, True), seen {(answered, taken)}"
     )
