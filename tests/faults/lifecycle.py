@@ -59,9 +59,11 @@ FAULTS = (
         cable=changes(typed(ARP), lose, FROM),
     ),
     Fault(
-        "no driver takes what is plugged in",
-        cell="virtio-net/msix",
+        "the driver goes with the NIC",
+        cell="e1000/intx",
         tests=lifecycle("driver_takes_a_nic_that_is_plugged_in"),
-        tampered=in_guest("echo 0 >/sys/bus/pci/drivers_autoprobe"),
+        tampered=in_guest(
+            "setsid sh -c 'while test -e '$device'; do sleep 0.05; done; rmmod e1000' </dev/null >/dev/null 2>&1 &"
+        ),
     ),
 )
