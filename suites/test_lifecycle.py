@@ -203,7 +203,7 @@ def test_rounds_leak_nothing(testbed: Testbed, guest: Guest, way: str) -> None:
 @requirement("82576 4.2 FLR", "virtio 1.2 2.4")
 def test_running_interface_recovers_from_a_function_reset(testbed: Testbed, guest: Guest, wire: Wire) -> None:
     """A function that the system resets while its interface is up is set up again, without anybody's help."""
-    guest.reset_function()
+    assert guest.reset_function(), "expected the reset of the function to end, it did not"
     assert answers_within(wire, ANSWER_DEADLINE_S), (
         f"expected an answer within {ANSWER_DEADLINE_S:g} s after the function was reset, none came"
     )
@@ -214,7 +214,7 @@ def test_running_interface_recovers_from_a_function_reset(testbed: Testbed, gues
 def test_interface_works_when_opened_after_a_function_reset(testbed: Testbed, guest: Guest) -> None:
     """A function that was reset while its interface was closed works when it is opened."""
     guest.set_up(False)
-    guest.reset_function()
+    assert guest.reset_function(), "expected the reset of the function to end, it did not"
     guest.set_up(True)
     _assert_works(testbed, "after the function was reset and the interface opened")
 

@@ -30,8 +30,8 @@ class LifecycleOperations(Operations):
         """Return whether the system sees the DUT on its bus."""
         self._unsupported("the devices on the bus")
 
-    def reset_function(self) -> None:
-        """Reset the DUT's PCI function in its driver's back, as the system offers it."""
+    def reset_function(self) -> bool:
+        """Reset the DUT's PCI function in its driver's back, as the system offers it; return whether that ended."""
         self._unsupported("a reset of the PCI function")
 
     def suspend(self) -> None:

@@ -67,11 +67,14 @@ class LinuxLifecycle(LinuxSystem, LifecycleOperations):
         """Look for the function's folder."""
         return self._ssh.run(f"test -e {self._device}").status == 0
 
-    def reset_function(self) -> None:
+    def reset_function(self) -> bool:
         """Write to the function's file `reset`, which is there if the kernel knows a way to reset it alone."""
         if self._ssh.run(f"test -e {self._device}/reset").status:
             raise Unsupported("a reset of the PCI function: the kernel knows no way to reset this one alone")
-        self._ssh.check(f"echo 1 >{self._device}/reset")
+        # A driver that hangs in it cannot be interrupted: who waits for the reset is left behind.
+        ended = "/tmp/function-reset"
+        self._ssh.check(f"rm -f {ended}; (echo 1 >{self._device}/reset && touch {ended}) </dev/null >/dev/null 2>&1 &")
+        return self._wait(f"test -e {ended}").status == 0
 
     def suspend(self) -> None:
         """Use the kernel's own test of suspending to RAM, which wakes up before the firmware would be called.
