@@ -62,6 +62,7 @@ def test_an_entry_covers_all_that_its_scope_names(ledger_of: Callable[[str], Led
         {"mode": "msi"},
         {"test": "test_link.py::test_up"},
         {"test": "suites/test_traffic.py::test_length[60]"},
+        {"test": "suites/test_link.py::test_up[any-case]"},
         {"qemu_version": Version("11.1.3")},
     ):
         issue = found(ledger, **inside)

@@ -65,7 +65,7 @@ class Scope(Facts):
     nic: Annotated[_Globs, _each_fits_one_of(tuple(CATALOGUE))]
     mode: Annotated[_Globs, _each_fits_one_of(tuple(InterruptMode))]
     test: _Globs
-    """With or without the test file's directory."""
+    """With or without the test file's directory; without parameters for all cases of a test."""
     qemu: _Range | None = None
     kernel: _Range | None = None
     """A kernel that nobody could ask for its version is in no range."""
@@ -134,6 +134,7 @@ class Ledger:
         kernel = kernel_version(kernel_release) if kernel_release else None
         file, separator, rest = test.partition("::")
         names = {test, PurePosixPath(file).name + separator + rest}
+        names |= {name.partition("[")[0] for name in names}
         for entry in self.entries:
             scope = entry.scope
             if (
