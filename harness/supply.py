@@ -54,7 +54,8 @@ class ForkSupply(Supply):
 
     launcher: Launcher
     endpoint: ClassVar[str] = "wire"
-    _saved: dict[str, Saved] = field(default_factory=dict)
+    saved: dict[str, Saved] = field(default_factory=dict)
+    """The snapshots by cell."""
 
     @property
     def qemu_version(self) -> Version:
@@ -73,12 +74,12 @@ class ForkSupply(Supply):
 
     def prepare(self, cell: Cell) -> None:
         """Find or make the snapshot."""
-        if cell.id not in self._saved:
-            self._saved[cell.id] = self.launcher.saved(cell)
+        if cell.id not in self.saved:
+            self.saved[cell.id] = self.launcher.saved(cell)
 
     def testbed(self, cell: Cell) -> Testbed:
         """Return a fork."""
-        return self.launcher.fork(cell, self._saved[cell.id])
+        return self.launcher.fork(cell, self.saved[cell.id])
 
 
 @dataclass

@@ -182,8 +182,8 @@ def test_a_qemu_that_aborts_while_it_boots_costs_one_test_not_the_cell(start: St
 def test_a_corrupt_snapshot_is_made_again_and_said_so(start: Start, tmp_path: Path) -> None:
     # A snapshot of its own: nobody else must fork from the corrupt one.
     options = own_profile(tmp_path, "machine: {append: nicproof.test=corrupt}")
-    suite = "def test_it(guest, cell, testbed, pytestconfig):\n    from harness.plugin import EXAMINER\n"
-    suite += "    open(MARKS, 'w').write(str(pytestconfig.stash[EXAMINER]._saved[cell.id].state))\n"
+    suite = "def test_it(guest, cell, testbed, pytestconfig):\n    from harness.plugin import BENCH\n"
+    suite += "    open(MARKS, 'w').write(str(pytestconfig.stash[BENCH].supply.saved[cell.id].state))\n"
     run = start(suite, *HERE, *options)
     state = Path(run.wait_mark())
     assert run.ended().status == 0, run.output
