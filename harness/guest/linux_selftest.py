@@ -110,7 +110,7 @@ class LinuxSelfTest(LinuxSystem, SelfTestOperations):
             frozenset(event for event, letter in _LETTERS.items() if letter in shown[words])
             for words in ("Supports Wake-on", "Wake-on")
         )
-        # Without MSI the kernel leaves a PCI Express function's PME alone (drivers/acpi/pci_root.c), so that nothing wakes it.
+        # Without MSI the kernel leaves PCI Express PME alone (drivers/acpi/pci_root.c): nothing can wake it then.
         if not offered and self._ssh.run(f"cd {self._device} && test -e power/wakeup -o -e physfn").status:
             raise Unsupported("wake-up events: the system has given this function no way to wake it (power/wakeup)")
         return WakeEvents(offered, on)
