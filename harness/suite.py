@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 import pytest
 
 from harness.cell import Cell
+from harness.guest.base import Guest
 
 Test = TypeVar("Test", bound=Callable[..., Any])
 
@@ -23,3 +24,19 @@ def applies_to(cells: Callable[[Cell], bool]) -> Callable[[Test], Test]:
 def length_id(octets: int) -> str:
     """Name a parameter by its length."""
     return f"{octets}-octets"
+
+
+Disturb = Callable[[Guest], None]
+"""Something that a setting of the DUT has to survive."""
+
+
+def _down_and_up(guest: Guest) -> None:
+    guest.bounce(1)
+
+
+def _reset(guest: Guest) -> None:
+    guest.reset_nic()
+
+
+after_down_and_up_and_reset = pytest.mark.parametrize("disturb", [_down_and_up, _reset], ids=["down-and-up", "reset"])
+"""Run a test twice: `disturb` closes and opens the interface, or has the driver reset the NIC."""

@@ -7,8 +7,6 @@ that must not come are chosen outside the buckets of all that are joined: the mu
 mistake one group for another, but only within a bucket.
 """
 
-from collections.abc import Callable
-
 import pytest
 from scapy.layers.l2 import ARP, Ether
 
@@ -17,7 +15,7 @@ from harness.endpoint.base import padded
 from harness.endpoint.wire import Wire
 from harness.guest.base import Guest
 from harness.station import BROADCAST_MAC, DUT, STRANGER_MAC, WIRE, almost
-from harness.suite import applies_to, requirement
+from harness.suite import Disturb, after_down_and_up_and_reset, applies_to, requirement
 from harness.traffic.exchange import stations_reached
 from harness.traffic.multicast import apart_from, ipv4_groups
 
@@ -26,19 +24,6 @@ GROUPS = ("01:00:5e:40:12:34", "33:33:00:01:56:78", "01:80:c2:00:00:0e", "03:00:
 OTHER_GROUPS = apart_from(GROUPS, 4)
 MANY_GROUPS = ipv4_groups(100)
 """More than the exact filters of any model hold: 16 (82540EM, 82574L), 24 (82576), 64 (QEMU's virtio-net)."""
-
-Disturb = Callable[[Guest], None]
-
-
-def _down_and_up(guest: Guest) -> None:
-    guest.bounce(1)
-
-
-def _reset(guest: Guest) -> None:
-    guest.reset_nic()
-
-
-after_down_and_up_and_reset = pytest.mark.parametrize("disturb", [_down_and_up, _reset], ids=["down-and-up", "reset"])
 
 
 def _has_promiscuous_mode(cell: Cell) -> bool:

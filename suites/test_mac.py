@@ -17,7 +17,7 @@ from scapy.layers.l2 import ARP, Ether
 from harness.endpoint.wire import Wire
 from harness.guest.base import Guest
 from harness.station import BROADCAST_MAC, DUT, STRANGER_MAC, WIRE, almost
-from harness.suite import applies_to, requirement
+from harness.suite import Disturb, after_down_and_up_and_reset, applies_to, requirement
 from harness.traffic.exchange import stations_reached
 from harness.traffic.frames import IPV4
 
@@ -40,18 +40,8 @@ def _while_down(guest: Guest, mac: str) -> bool:
     return taken
 
 
-def _down_and_up(guest: Guest) -> None:
-    guest.bounce(1)
-
-
-def _reset(guest: Guest) -> None:
-    guest.reset_nic()
-
-
 Change = Callable[[Guest, str], bool]
-Disturb = Callable[[Guest], None]
 while_up_and_while_down = pytest.mark.parametrize("change", [_while_up, _while_down], ids=["while-up", "while-down"])
-after_down_and_up_and_reset = pytest.mark.parametrize("disturb", [_down_and_up, _reset], ids=["down-and-up", "reset"])
 
 
 def _assert_taken(taken: bool, mac: str) -> None:

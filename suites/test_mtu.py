@@ -11,7 +11,7 @@ The longest MTU is the one that the driver offers, and no shorter than the one t
 
 import random
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
@@ -21,7 +21,7 @@ from harness.endpoint.stack import Stack
 from harness.endpoint.wire import Wire
 from harness.guest.base import Guest
 from harness.station import DUT
-from harness.suite import applies_to, requirement
+from harness.suite import Disturb, after_down_and_up_and_reset, applies_to, requirement
 from harness.traffic.exchange import carry, stations_reached
 from harness.traffic.fragments import exchange_long_echo
 from harness.traffic.frames import (
@@ -51,16 +51,7 @@ INTERVAL_S = 0.002
 SILENT_S = 1.0
 """For an answer that must not come; something else that must come shows that the DUT had got so far."""
 
-Disturb = Callable[[Guest], None]
 both_directions = pytest.mark.parametrize("direction", list(Direction), ids=["to-dut", "from-dut"])
-
-
-def _down_and_up(guest: Guest) -> None:
-    guest.bounce(1)
-
-
-def _reset(guest: Guest) -> None:
-    guest.reset_nic()
 
 
 def _has_limit(cell: Cell) -> bool:
@@ -263,7 +254,7 @@ def _numbered(sent: list[bytes], stop: threading.Event) -> Iterator[bytes]:
 
 
 @requirement("82540EM 13.4.22", "82574L 10.2.5.1", "82576 8.10.1", "virtio 1.2 5.1.6.3")
-@pytest.mark.parametrize("disturb", [_down_and_up, _reset], ids=["down-and-up", "reset"])
+@after_down_and_up_and_reset
 def test_mtu_survives(guest: Guest, wire: Wire, disturb: Disturb) -> None:
     """An MTU lasts until it is changed, though the NIC is closed and opened, or reset."""
     _set_mtu(guest, JUMBO)

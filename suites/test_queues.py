@@ -7,7 +7,7 @@ so short. While a ring is resized frames may be lost, for the NIC is stopped; ne
 a frame is what the driver counts for each queue. The flows belong to nobody, so that no answer of the stack mixes in.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -20,7 +20,7 @@ from harness.guest.base import Guest
 from harness.guest.queues import Rings
 from harness.nic import vectors_needed
 from harness.registers import hash_key, indirection_table, rings_programmed
-from harness.suite import applies_to, requirement
+from harness.suite import Disturb, after_down_and_up_and_reset, applies_to, requirement
 from harness.testbed import Testbed
 from harness.traffic.exchange import carry, ends
 from harness.traffic.flows import (
@@ -46,15 +46,6 @@ both_directions = pytest.mark.parametrize("direction", list(Direction), ids=["to
 both_rings = pytest.mark.parametrize("ring", ["rx", "tx"])
 both_versions = pytest.mark.parametrize("version", [4, 6], ids=["IPv4", "IPv6"])
 RingName = Literal["rx", "tx"]
-Disturb = Callable[[Guest], None]
-
-
-def _down_and_up(guest: Guest) -> None:
-    guest.bounce(1)
-
-
-def _reset(guest: Guest) -> None:
-    guest.reset_nic()
 
 
 def _has_descriptor_rings(cell: Cell) -> bool:
@@ -327,7 +318,7 @@ def test_hash_key_of_wrong_length_is_refused(testbed: Testbed, guest: Guest) -> 
 
 
 @requirement("82540EM 3.2.6", "82574L 7.1", "82576 7.1", "82576 7.1.1.7", "virtio 1.2 2.6")
-@pytest.mark.parametrize("disturb", [_down_and_up, _reset], ids=["down-and-up", "reset"])
+@after_down_and_up_and_reset
 def test_rings_and_table_survive(testbed: Testbed, guest: Guest, cell: Cell, disturb: Disturb) -> None:
     """Ring lengths, and the indirection table where there is one, are as before after the NIC was closed or reset."""
     refused = guest.set_rings(rx=512, tx=128) or (_has_several_queues(cell) and guest.spread((0, 1)))

@@ -6,7 +6,7 @@ register for it. A driver offers a setting if it shows a value for it; a flag th
 have may be refused, as long as it then stays as it was.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import pytest
 
@@ -24,7 +24,7 @@ from harness.guest.settings import (
     SettingKind,
 )
 from harness.registers import interrupt_interval_us, pause_programmed
-from harness.suite import applies_to, requirement
+from harness.suite import Disturb, after_down_and_up_and_reset, applies_to, requirement
 from harness.testbed import Testbed
 from harness.traffic.stimulus import resolve_repeatedly
 
@@ -33,16 +33,6 @@ SHORTEST_US, LONGEST_US = 10, 10_000
 OTHER_INTERVAL_US = 100
 OTHER_MESSAGES = 0x2041
 UNIT_US = 1.0
-
-Disturb = Callable[[Guest], None]
-
-
-def _down_and_up(guest: Guest) -> None:
-    guest.bounce(1)
-
-
-def _reset(guest: Guest) -> None:
-    guest.reset_nic()
 
 
 def _has_interval(cell: Cell) -> bool:
@@ -168,7 +158,7 @@ def test_pause_is_the_devices(testbed: Testbed, guest: Guest, receive: int, tran
     "ethtool-netlink PAUSE_SET",
     "ethtool-netlink FEATURES_SET",
 )
-@pytest.mark.parametrize("disturb", [_down_and_up, _reset], ids=["down-and-up", "reset"])
+@after_down_and_up_and_reset
 def test_settings_survive(guest: Guest, wire: Wire, disturb: Disturb) -> None:
     """All settings last until they are changed, though the NIC is closed and opened, or reset."""
     start = _all_settings(guest)

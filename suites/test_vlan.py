@@ -9,7 +9,7 @@ off, where the driver has that choice.
 In a VLAN the two stations have addresses of their own (`TAGGED_DUT` and `TAGGED_WIRE`), and speak UDP and TCP there.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import pytest
 from scapy.layers.l2 import ARP, Ether
@@ -23,7 +23,7 @@ from harness.endpoint.wire import Wire
 from harness.guest.base import Guest
 from harness.guest.offloads import Offload
 from harness.station import DUT, TAGGED_WIRE, WIRE
-from harness.suite import requirement
+from harness.suite import Disturb, after_down_and_up_and_reset, requirement
 from harness.traffic.exchange import DEADLINE_S, vlans_reached
 from harness.traffic.frames import (
     IPV4,
@@ -55,18 +55,6 @@ both_directions = pytest.mark.parametrize("direction", list(Direction), ids=["to
 both_families = pytest.mark.parametrize("family", [IPV4, IPV6], ids=str)
 both_transports = pytest.mark.parametrize("transport", ["udp", "tcp"])
 with_and_without_offload = pytest.mark.parametrize("offload", [True, False], ids=["offload-on", "offload-off"])
-
-
-def _down_and_up(guest: Guest) -> None:
-    guest.bounce(1)
-
-
-def _reset(guest: Guest) -> None:
-    guest.reset_nic()
-
-
-Disturb = Callable[[Guest], None]
-after_down_and_up_and_reset = pytest.mark.parametrize("disturb", [_down_and_up, _reset], ids=["down-and-up", "reset"])
 
 
 def _leave_tags_to_the_nic(guest: Guest, on: bool) -> None:
