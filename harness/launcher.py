@@ -131,8 +131,9 @@ class Launcher:
         Raises:
             SnapshotError: the snapshot cannot be loaded.
         """
+        said = saved.console.read_text(errors="replace")
         testbed = self._start(cell, saved.image, impairment, memory=saved.memory, disk=saved.disk, incoming=True)
-        testbed.boot_console = saved.console.read_text(errors="replace")
+        testbed.boot_console = said
         try:
             snapshot.load(testbed.vm, saved.state)
             if cell.nic.virtual_function:

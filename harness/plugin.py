@@ -147,8 +147,9 @@ def _supply(config: pytest.Config, cells: tuple[Cell, ...]) -> Supply:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Remove what killed workers left behind."""
+    """End what no test has taken, and remove what killed workers left behind."""
     if BENCH in config.stash:
+        config.stash[BENCH].supply.close()
         rundir.sweep()
 
 

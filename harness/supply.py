@@ -1,12 +1,15 @@
 """Supplies a pristine testbed for each test: a fork of the cell's snapshot, or a DUT in a lab set up anew."""
 
 from abc import ABC, abstractmethod
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 from packaging.version import Version
 
 from harness.cell import Cell, find_cell
+from harness.errors import NicproofError
 from harness.launcher import Launcher, Saved
 from harness.testbed import Testbed
 
@@ -47,6 +50,64 @@ class Supply(ABC):
             NicproofError: it cannot be had this time.
         """
 
+    def expect(self, cell: Cell) -> None:  # noqa: B027 # nothing, unless a source can make use of it
+        """Take notice that the next testbed will be one of this cell, which is prepared."""
+
+    def close(self) -> None:  # noqa: B027
+        """End what was made and not taken."""
+
+
+class Ahead:
+    """The next test's testbed, made while the present test runs, in which the processors mostly wait.
+
+    It is made by one thread that lives as long as the process: the kernel ends a QEMU with the thread that started it.
+    """
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, "ahead")
+        self._made: tuple[str, Future[Testbed]] | None = None
+
+    def begin(self, launcher: Launcher, cell: Cell, saved: Saved) -> None:
+        """Begin to make a testbed of the cell; until it is taken its guest stands still."""
+
+        def make() -> Testbed:
+            bed = launcher.fork(cell, saved)
+            try:
+                bed.log_in()
+                bed.stop()
+            except BaseException:
+                bed.close()
+                raise
+            return bed
+
+        self.drop()
+        self._made = cell.id, self._thread.submit(make)
+
+    def take(self, cell: Cell) -> Testbed | None:
+        """Return the testbed, its guest going on, if one of this cell was made.
+
+        Raises:
+            NicproofError: it could not be made.
+        """
+        if self._made is None or self._made[0] != cell.id:
+            return None
+        (_, future), self._made = self._made, None
+        bed = future.result()
+        bed.go_on()
+        return bed
+
+    def drop(self) -> None:
+        """End the testbed that nobody has taken."""
+        if self._made is not None:
+            (_, future), self._made = self._made, None
+            with suppress(NicproofError):
+                future.result().close()
+
+    def close(self) -> None:
+        """End the testbed, and the thread that made it."""
+        self.drop()
+        self._thread.shutdown()
+
 
 @dataclass
 class ForkSupply(Supply):
@@ -56,6 +117,7 @@ class ForkSupply(Supply):
     endpoint: ClassVar[str] = "wire"
     saved: dict[str, Saved] = field(default_factory=dict)
     """The snapshots by cell."""
+    ahead: Ahead = field(default_factory=Ahead)
 
     @property
     def qemu_version(self) -> Version:
@@ -79,7 +141,15 @@ class ForkSupply(Supply):
 
     def testbed(self, cell: Cell) -> Testbed:
         """Return a fork."""
-        return self.launcher.fork(cell, self.saved[cell.id])
+        return self.ahead.take(cell) or self.launcher.fork(cell, self.saved[cell.id])
+
+    def expect(self, cell: Cell) -> None:
+        """Begin to make the fork."""
+        self.ahead.begin(self.launcher, cell, self.saved[cell.id])
+
+    def close(self) -> None:
+        """End a fork that was expected in vain."""
+        self.ahead.close()
 
 
 @dataclass

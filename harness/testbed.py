@@ -194,6 +194,29 @@ class Testbed:
             return Guest()
         return LinuxGuest(self.connect(), str(self.bdf))
 
+    def log_in(self) -> None:
+        """Do what the first questions to the guest and its endpoint would wait for; a failure is left to them."""
+        with suppress(NicproofError):
+            if self.guest.claims:
+                self.guest.endpoint()
+
+    def stop(self) -> None:
+        """Stop the machine: no time passes in it until it goes on."""
+        self.vm.monitor.execute("stop")
+
+    def go_on(self) -> None:
+        """Let a stopped machine go on."""
+        self.vm.monitor.execute("cont")
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Stop the machine for the time of a block."""
+        self.stop()
+        try:
+            yield
+        finally:
+            self.go_on()
+
     def ssh_port(self) -> int:
         """Return the loopback port that leads to the guest's SSH server."""
         #   TCP[HOST_FORWARD]   3       127.0.0.1 40753       10.0.2.15    22     0     0

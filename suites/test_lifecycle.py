@@ -65,7 +65,7 @@ def _suspend(bed: Testbed) -> None:
 
 
 def _stop_the_clock(bed: Testbed) -> None:
-    with bed.plug.stopped_clock():
+    with bed.stopped():
         pass
 
 
@@ -266,7 +266,7 @@ def test_requests_that_come_while_the_clock_stands_are_answered(testbed: Testbed
     requests = [arp_frame(1, asker, f"192.0.2.{100 + n}", DUT.mac, "00:00:00:00:00:00", DUT.ip) for n in range(8)]
     due = [arp_frame(2, DUT.mac, DUT.ip, asker, asker, f"192.0.2.{100 + n}")[:42] for n in range(8)]
     with wire.capture(lambda seen: seen[:6] == due[0][:6]) as replies:
-        with testbed.plug.stopped_clock():
+        with testbed.stopped():
             wire.send(*requests)
             early = len(replies.wait(1, SILENCE_S))
         came = [reply[:42] for reply in replies.wait(len(due), ANSWER_DEADLINE_S)]

@@ -242,12 +242,12 @@ BREAKING = """
         other = tmp_path / "key"
         paramiko.RSAKey.generate(2048).write_private_key_file(str(other))
         testbed.image = dataclasses.replace(testbed.image, ssh_key=other)
-        testbed.guest.link()
+        testbed.connect()
 
     def test_ssh_shows_another_host_key(testbed):
         kind, key = testbed.image.host_key.split()[:2]
         testbed.image = dataclasses.replace(testbed.image, host_key=f"{kind} {key[:-4]}AAAA")
-        testbed.guest.link()
+        testbed.connect()
 
     def test_command_fails(guest):
         guest.set_throttle("nonsense")

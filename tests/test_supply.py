@@ -1,19 +1,26 @@
-"""A second guest at the far end of the cable: real frames from its NIC, carried and recorded by the harness."""
+"""Where testbeds come from: forks made ahead, and a second guest at the far end of a cable that the harness carries."""
 
+import os
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from harness import rundir
 from harness.cell import find_cell
 from harness.endpoint.base import padded
 from harness.endpoint.cable import Direction
 from harness.launcher import Launcher
 from harness.qemu.accel import choose_accel
 from harness.qemu.binary import find_qemu
+from harness.qemu.snapshot import SnapshotError
 from harness.station import DUT, WIRE
-from harness.supply import ENDPOINT_CELL, TwoGuestSupply
+from harness.supply import ENDPOINT_CELL, ForkSupply, TwoGuestSupply
 from harness.testbed import Testbed
 from harness.traffic.frames import HEADER, LOCAL_EXPERIMENT, frame
+
+CELL = find_cell("linux/igb/msix")
 
 
 @pytest.fixture(scope="module")
@@ -21,9 +28,8 @@ def testbed() -> Iterator[Testbed]:
     qemu = find_qemu(None)
     supply = TwoGuestSupply(Launcher(qemu, choose_accel(qemu, "tcg")))
     assert supply.describe()["endpoint"] == f"guest {ENDPOINT_CELL}"
-    cell = find_cell("linux/igb/msix")
-    supply.prepare(cell)
-    bed = supply.testbed(cell)
+    supply.prepare(CELL)
+    bed = supply.testbed(CELL)
     yield bed
     bed.close()
 
@@ -49,3 +55,52 @@ def test_every_frame_of_a_flood_crosses_both_ways_in_order(testbed: Testbed) -> 
 def test_the_cable_has_recorded_what_the_two_guests_said(testbed: Testbed) -> None:
     heard = {record.direction for record in testbed.cable.records if record.frame[12:14] == b"\x08\x06"}
     assert heard == set(Direction)
+
+
+@pytest.fixture
+def forks() -> Iterator[ForkSupply]:
+    qemu = find_qemu(None)
+    supply = ForkSupply(Launcher(qemu, choose_accel(qemu, "tcg")))
+    supply.prepare(CELL)
+    yield supply
+    supply.close()
+
+
+def test_an_expected_fork_is_logged_in_and_stands_still_until_it_is_taken(forks: ForkSupply) -> None:
+    forks.expect(CELL)
+    bed = forks.testbed(CELL)
+    try:
+        assert "guest" in vars(bed), "the first question to the guest waits for no login"
+        assert [event["event"] for event in bed.vm.monitor.forget_events()][-2:] == ["STOP", "RESUME"]
+        assert bed.vm.monitor.execute("query-status")["running"]
+        assert bed.guest.link().up
+        other = forks.testbed(CELL)
+        other.close()
+        assert other is not bed, "a fork is one test's own"
+    finally:
+        bed.close()
+
+
+def _in_use() -> list[Path]:
+    return [folder for folder in rundir.directories() if rundir.user_of(folder) == os.getpid()]
+
+
+def test_forks_that_nobody_takes_leave_nothing(forks: ForkSupply) -> None:
+    before = _in_use()
+    forks.expect(CELL)
+    forks.expect(CELL)
+    forks.close()
+    assert _in_use() == before
+
+
+def test_a_fork_that_cannot_be_made_is_an_error_of_the_test_that_it_was_for(forks: ForkSupply, tmp_path: Path) -> None:
+    saved = forks.saved[CELL.id]
+    (tmp_path / "memory").symlink_to(saved.memory)
+    (tmp_path / "console.log").touch()
+    (tmp_path / "state").write_text("no snapshot")
+    forks.saved[CELL.id] = replace(saved, folder=tmp_path)
+    forks.expect(CELL)
+    forks.saved[CELL.id] = saved
+    with pytest.raises(SnapshotError, match=f"the snapshot of {CELL.id}|loading the snapshot"):
+        forks.testbed(CELL)
+    forks.testbed(CELL).close()

@@ -38,8 +38,8 @@ class LinuxSystem(Operations):
     def _interfaces(self) -> tuple[str, ...]:
         if self._pci_address is None and self._named is not None:
             return (self._named,)
-        listed = self._ssh.run(f"cd {self._device} && ls net virtio*/net 2>/dev/null").stdout
-        return tuple(word for word in listed.split() if not word.endswith(":"))
+        listed = self._ssh.run(f"echo {self._device}/net/* {self._device}/virtio*/net/*").stdout
+        return tuple(path.rpartition("/")[2] for path in listed.split() if not path.endswith("*"))
 
     @cached_property
     def _virtio_devices(self) -> tuple[str, ...]:

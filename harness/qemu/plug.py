@@ -1,8 +1,5 @@
 """What hands do to the NIC of a running machine: pull its cable and plug it, take it out of its slot and back."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from harness.errors import NicproofError
 from harness.qemu.monitor import Monitor
 
@@ -50,12 +47,3 @@ class Plug:
         # The human monitor takes the option as it stands on the command line, and says nothing if all is well.
         if said := self._monitor.human(f"device_add {self._device}").strip():
             raise NicproofError(f"QEMU did not take the NIC back: {said}")
-
-    @contextmanager
-    def stopped_clock(self) -> Iterator[None]:
-        """Stop the machine, its processors and devices, for the time of a block."""
-        self._monitor.execute("stop")
-        try:
-            yield
-        finally:
-            self._monitor.execute("cont")

@@ -42,6 +42,13 @@ def test_name(node_id: str, cell_id: str) -> str:
     return f"{head}[{rest}]" if rest else head
 
 
+def cell_of(item: pytest.Item) -> Cell | None:
+    """Return the cell that a test of the suites runs on; None for any other test."""
+    callspec = getattr(item, "callspec", None)
+    cell = callspec.params.get("cell") if callspec else None
+    return cell if isinstance(cell, Cell) else None
+
+
 class Examiner:
     """Hands out testbeds, watches what becomes of them, and turns pytest's outcomes into verdicts.
 
@@ -64,6 +71,12 @@ class Examiner:
         self._kept = ""
         self.shared: dict[str, Testbed] = {}
         self.facts: dict[str, dict[str, str]] = {}
+        self._next: Cell | None = None
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, nextitem: pytest.Item | None) -> None:
+        """Note which cell the next test is about."""
+        self._next = cell_of(nextitem) if nextitem is not None else None
 
     def supply(self, source: Supply, cell: Cell) -> Testbed:
         """Return a pristine testbed of the cell.
@@ -88,6 +101,8 @@ class Examiner:
         report_phase(cell.id, "fork")
         bed = source.testbed(cell)
         report_phase(cell.id, "tests")
+        if self._next == cell and self._config.getoption("isolation") == "fork":
+            source.expect(cell)
         return bed
 
     def attend(self, bed: Testbed) -> None:
@@ -130,9 +145,8 @@ class Examiner:
     ) -> Generator[None, TestReport, TestReport]:
         """Give the report its verdict."""
         report = yield
-        callspec = getattr(item, "callspec", None)
-        cell = callspec.params.get("cell") if callspec else None
-        if not isinstance(cell, Cell):
+        cell = cell_of(item)
+        if cell is None:
             return report
         ended = call.when == "teardown"
         broke_late = ended and self._ended_well and self._bed is not None and _broken(self._bed)
