@@ -168,6 +168,14 @@ def test_traffic_does_no_harm(testbed: Testbed, wire: Wire, cell: Cell, disturb:
     assert not warnings, f"expected no new warning about the DUT in the kernel log, seen: {warnings[0]}"
 
 
+@requirement("82540EM 14.3", "82574L 4.6", "82576 4.5", "virtio 1.2 3.1.1")
+def test_frames_that_come_while_the_system_sleeps_do_no_harm(testbed: Testbed, guest: Guest, wire: Wire) -> None:
+    """A system that falls asleep while frames pour in, a thousand a second, has a NIC that works when it wakes."""
+    with flood_in_background(wire, interval_s=0.001):
+        guest.suspend(seconds=1)
+    _assert_works(testbed, "after sleep under traffic")
+
+
 @requirement("PCI 3.0 6.2.2", "82540EM 14.3", "82574L 4.6", "82576 4.5", "virtio 1.2 3.1.1")
 def test_unloaded_driver_leaves_a_silent_device(testbed: Testbed, guest: Guest, wire: Wire, cell: Cell) -> None:
     """Without its driver the NIC answers nothing and may not write to memory; with it again, it answers.

@@ -249,6 +249,10 @@ BREAKING = """
         testbed.image = dataclasses.replace(testbed.image, host_key=f"{kind} {key[:-4]}AAAA")
         testbed.connect()
 
+    def test_nic_takes_no_frame(testbed):
+        from harness.endpoint.cable import CableStuck
+        raise CableStuck("the cable is stuck")
+
     def test_command_fails(guest):
         guest.set_throttle("nonsense")
 
@@ -276,6 +280,7 @@ BROKEN = {
     "test_guest_breaks_when_the_test_is_over": ("failure", r"^the guest broke: .*BUG: seen late"),
     "test_ssh_refuses_the_key": ("error", r"^root@127\.0\.0\.1 port \d+ refused the key .*authorized_keys$"),
     "test_ssh_shows_another_host_key": ("error", r"^root@127\.0\.0\.1 port \d+ showed another host key .*image's own$"),
+    "test_nic_takes_no_frame": ("failure", r"^the cable is stuck"),
     "test_command_fails": ("failure", r"^in the guest, 'ethtool -C .*nonsense' ended with status \d+: "),
     "test_expectation_fails": ("failure", r"^AssertionError|^assert "),
     "test_harness_has_a_bug": ("error", r"^AttributeError: .*no_such_attribute"),

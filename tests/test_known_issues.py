@@ -162,6 +162,12 @@ def test_a_covered_pass_fails_and_names_the_entry_to_delete(ledger_of: Callable[
     assert "delete the entry slow-link from known_issues.yaml" in verdict.message
 
 
+def test_a_race_may_be_won_or_lost(ledger_of: Callable[[str], Ledger]) -> None:
+    ledger = ledger_of(ENTRY.replace("    owner:", "    race: between the PHY and the driver\n    owner:"))
+    assert judged(ledger, Outcome.PASSED).outcome is Outcome.PASSED
+    assert judged(ledger, Outcome.FAILED, "expected an answer, saw none").known_issue == "slow-link"
+
+
 @pytest.mark.parametrize("outcome", [Outcome.ERROR, Outcome.SKIPPED])
 def test_an_error_and_a_skip_are_never_changed(ledger_of: Callable[[str], Ledger], outcome: Outcome) -> None:
     verdict = judged(ledger_of(ENTRY), outcome, "QEMU was killed")

@@ -66,6 +66,10 @@ class _Captured(bytes):
         return captured
 
 
+class CableStuck(NicproofError):
+    """A DUT that takes no frame has its QEMU read none, until no more can wait."""
+
+
 class CableEnd(Protocol):
     """What sends and hears frames: a cable, or a part of what passes on it."""
 
@@ -169,7 +173,8 @@ class Cable:
         """Put one frame on the cable, exactly as given: no padding, no FCS.
 
         Raises:
-            NicproofError: QEMU took no frame for `SEND_DEADLINE_S` seconds, or is gone.
+            CableStuck: QEMU took no frame for `SEND_DEADLINE_S` seconds.
+            NicproofError: QEMU is gone.
         """
         frames = (frame,) if self._impairment is None else self._impairment(Direction.TO_DUT, frame)
         for passed in frames:
@@ -177,7 +182,7 @@ class Cable:
             try:
                 self._socket.send(passed)
             except BlockingIOError:
-                raise NicproofError(f"the cable is stuck: QEMU took no frame for {SEND_DEADLINE_S} s") from None
+                raise CableStuck(f"the cable is stuck: QEMU took no frame for {SEND_DEADLINE_S} s") from None
             except OSError as error:
                 raise NicproofError(f"the cable is cut: {error.strerror}") from None
 
@@ -185,12 +190,12 @@ class Cable:
         """Wait until QEMU has read every frame that was sent: what becomes of one is decided when it is read.
 
         Raises:
-            NicproofError: it did not within `SEND_DEADLINE_S` seconds.
+            CableStuck: it did not within `SEND_DEADLINE_S` seconds.
         """
         end = time.monotonic() + SEND_DEADLINE_S
         while int.from_bytes(fcntl.ioctl(self._socket, termios.TIOCOUTQ, bytes(4)), sys.byteorder):
             if time.monotonic() > end:
-                raise NicproofError(f"the cable is stuck: QEMU left a frame unread for {SEND_DEADLINE_S} s")
+                raise CableStuck(f"the cable is stuck: QEMU left a frame unread for {SEND_DEADLINE_S} s")
             time.sleep(0.002)  # a socket has no event for it
 
     def save(self, path: Path) -> None:

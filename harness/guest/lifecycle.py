@@ -34,8 +34,8 @@ class LifecycleOperations(Operations):
         """Reset the DUT's PCI function in its driver's back, as the system offers it; return whether that ended."""
         self._unsupported("a reset of the PCI function")
 
-    def suspend(self) -> None:
-        """Have the system suspend all devices to the state in which it would sleep, and wake them."""
+    def suspend(self, *, seconds: int = 0) -> None:
+        """Have the system suspend all devices to the state in which it would sleep for some seconds, and wake them."""
         self._unsupported("suspending the system")
 
     def kernel_memory_kib(self) -> int:

@@ -76,7 +76,7 @@ class LinuxLifecycle(LinuxSystem, LifecycleOperations):
         self._ssh.check(f"rm -f {ended}; (echo 1 >{self._device}/reset && touch {ended}) </dev/null >/dev/null 2>&1 &")
         return self._wait(f"test -e {ended}").status == 0
 
-    def suspend(self) -> None:
+    def suspend(self, *, seconds: int = 0) -> None:
         """Use the kernel's own test of suspending to RAM, which wakes up before the firmware would be called.
 
         The machine itself cannot wake: QEMU puts the kernel it was started with into memory once more when it does.
@@ -84,7 +84,7 @@ class LinuxLifecycle(LinuxSystem, LifecycleOperations):
         # [none] core processors platform devices freezer
         if self._ssh.run("grep -q platform /sys/power/pm_test").status:
             raise Unsupported("suspending the system: this kernel was built without its test (CONFIG_PM_SLEEP_DEBUG)")
-        wait = "echo 0 >/sys/module/suspend/parameters/pm_test_delay"
+        wait = f"echo {seconds} >/sys/module/suspend/parameters/pm_test_delay"
         self._ssh.check(f"{wait}; echo platform >/sys/power/pm_test && echo mem >/sys/power/state", deadline_s=90)
         self._wait_carrier()
 

@@ -14,6 +14,7 @@ from packaging.version import Version
 
 from harness import rundir
 from harness.cell import Cell
+from harness.endpoint.cable import CableStuck
 from harness.errors import NicproofError, Unsupported
 from harness.guest.base import Guest
 from harness.guest.ssh import CommandFailed
@@ -201,7 +202,9 @@ class Examiner:
         message = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         if isinstance(error, pytest.skip.Exception | Unsupported):
             return Outcome.SKIPPED, message, False
-        if call.when == "call" and isinstance(error, AssertionError | pytest.fail.Exception | CommandFailed):
+        if call.when == "call" and isinstance(
+            error, AssertionError | pytest.fail.Exception | CommandFailed | CableStuck
+        ):
             return Outcome.FAILED, message, False
         if isinstance(error, NicproofError):
             return Outcome.ERROR, message, False

@@ -3,13 +3,14 @@
 import random
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import Ether
 
 from harness.endpoint.base import Endpoint, padded
+from harness.endpoint.cable import CableStuck
 from harness.endpoint.wire import Wire
 from harness.errors import NicproofError
 from harness.guest.base import Guest
@@ -59,14 +60,8 @@ def flow_to_queue(testbed: Testbed, guest: Guest, queue: int, marker: bytes) -> 
     for _ in range(64):
         addresses = IP(src=f"198.51.100.{hosts.randrange(1, 255)}", dst=f"203.0.113.{hosts.randrange(1, 255)}")
         packet = Ether(src=WIRE.mac, dst=DUT.mac) / addresses / UDP(dport=9) / marker
-        before = guest.frames_by_receive_queue()
-        if len(before) == 1:
-            return padded(packet)
-        with guest.endpoint().capture(marker) as seen:
-            testbed.wire.send(*[padded(packet)] * PROBES)
-            seen.wait(PROBES)
-        after = guest.frames_by_receive_queue()
-        if after[queue] - before[queue] >= PROBES:
+        rose = frames_by_queue(testbed, guest, [padded(packet)] * PROBES, marker)
+        if rose.get(queue, 0) >= PROBES:
             return padded(packet)
     raise NicproofError(f"none of 64 flows lands on receive queue {queue}")
 
@@ -97,41 +92,23 @@ def frames_by_queue(testbed: Testbed, guest: Guest, frames: Sequence[bytes], mar
 
 
 @contextmanager
-def requests_in_background(wire: Wire) -> Iterator[None]:
-    """Keep asking the DUT for its address while a block runs."""
-    stop = threading.Event()
-
-    def ask() -> None:
-        while not stop.is_set():
-            wire.resolve(DUT.ip)
-
-    thread = threading.Thread(target=ask, name="requests")
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
-
-
-@contextmanager
-def load(sender: Endpoint, frames: Sequence[bytes]) -> Iterator[None]:
-    """Have an endpoint send frames over and over while a block runs: often enough that some are always on their way.
+def _in_background(act: Callable[[], object], interval_s: float) -> Iterator[None]:
+    """Do something over and over, with pauses, while a block runs.
 
     Raises:
-        NicproofError: the endpoint's, once the block has ended.
+        NicproofError: what it raised, once the block has ended.
     """
     stop = threading.Event()
     errors: list[NicproofError] = []
 
-    def keep_sending() -> None:
+    def keep_on() -> None:
         try:
-            while not stop.wait(LOAD_INTERVAL_S):
-                sender.send(*frames)
+            while not stop.wait(interval_s):
+                act()
         except NicproofError as error:
             errors.append(error)
 
-    thread = threading.Thread(target=keep_sending, name="load")
+    thread = threading.Thread(target=keep_on, name="background")
     thread.start()
     try:
         yield
@@ -143,9 +120,28 @@ def load(sender: Endpoint, frames: Sequence[bytes]) -> Iterator[None]:
 
 
 @contextmanager
-def flood_in_background(wire: Wire) -> Iterator[None]:
-    """Send the DUT requests for its address, whether they are answered or not, during a block."""
-    with load(wire, [arp_frame(1, WIRE.mac, WIRE.ip, DUT.mac, "00:00:00:00:00:00", DUT.ip)]):
+def requests_in_background(wire: Wire) -> Iterator[None]:
+    """Keep asking the DUT for its address while a block runs, the next time when it has answered."""
+    with _in_background(lambda: wire.resolve(DUT.ip), 0):
+        yield
+
+
+@contextmanager
+def load(sender: Endpoint, frames: Sequence[bytes], interval_s: float = LOAD_INTERVAL_S) -> Iterator[None]:
+    """Have an endpoint send frames over and over while a block runs: often enough that some are always on their way.
+
+    Raises:
+        NicproofError: the endpoint's, once the block has ended.
+    """
+    with _in_background(lambda: sender.send(*frames), interval_s):
+        yield
+
+
+@contextmanager
+def flood_in_background(wire: Wire, interval_s: float = LOAD_INTERVAL_S) -> Iterator[None]:
+    """Send the DUT requests for its address during a block, whether they are taken and answered or not."""
+    request = arp_frame(1, WIRE.mac, WIRE.ip, DUT.mac, "00:00:00:00:00:00", DUT.ip)
+    with suppress(CableStuck), load(wire, [request], interval_s):
         yield
 
 

@@ -35,6 +35,11 @@ def in_guest(script: str) -> Callable[[Testbed], None]:
     return tamper
 
 
+def without(tool: str, arguments: str) -> str:
+    """Return a script after which a tool only claims to do what it is asked with arguments that match a pattern."""
+    return f"""echo 'case $* in {arguments}) ;; *) exec /real/{tool} "$@" ;; esac' | instead {tool}"""
+
+
 LISTENER = """
 import os, socket
 udp, tcp = (socket.socket(socket.AF_INET6, kind) for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM))
@@ -140,7 +145,7 @@ FAULTS = (
             "test_interrupts.py::test_interrupts_stop_when_the_interface_goes_down",
             "test_interrupts.py::test_vectors_are_freed_when_the_interface_goes_down",
         ),
-        tampered=in_guest("""echo 'case $* in *down) ;; *) exec /real/ip "$@" ;; esac' | instead ip"""),
+        tampered=in_guest(without("ip", "*down")),
     ),
     Fault(
         "the interface comes up with fewer vectors",
@@ -167,7 +172,7 @@ FAULTS = (
         "the interval between interrupts stays as it is",
         cell="e1000e/msix",
         tests=("test_interrupts.py::test_throttling_lowers_interrupts_per_frame",),
-        tampered=in_guest("""echo 'case $1 in -C) ;; *) exec /real/ethtool "$@" ;; esac' | instead ethtool"""),
+        tampered=in_guest(without("ethtool", "-C*")),
     ),
     Fault(
         "no other device is on the line",

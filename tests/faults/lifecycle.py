@@ -2,8 +2,7 @@
 
 from harness.fault import Fault
 from tests.faults.cable import ARP, EXPERIMENT, FROM, TO, changes, garble, lose, typed
-from tests.faults.filters import without
-from tests.faults.guest import in_guest
+from tests.faults.guest import in_guest, without
 from tests.faults.link import LATE_WARNING
 
 
@@ -26,6 +25,12 @@ FAULTS = (
         cable=changes(typed(EXPERIMENT), garble(-1), FROM, TO),
     ),
     Fault(
+        "a bit flips in every raw frame after sleep",
+        cell="igb/msix",
+        tests=lifecycle("frames_that_come_while_the_system_sleeps_do_no_harm"),
+        cable=changes(typed(EXPERIMENT), garble(-1), FROM, TO),
+    ),
+    Fault(
         "the kernel warns of the NIC after what was done to it",
         cell="igb/msix",
         tests=lifecycle("vectors_and_log_are_as_before", "replugged_nic_has_its_vectors_under_traffic"),
@@ -35,7 +40,7 @@ FAULTS = (
         "the interface keeps to its first MTU",
         cell="virtio-net/msix",
         tests=lifecycle("configuration_survives"),
-        tampered=in_guest(without("*mtu*")),
+        tampered=in_guest(without("ip", "*mtu*")),
     ),
     Fault(
         "the driver stays where it is",

@@ -1,8 +1,7 @@
 """MAC addresses that cannot be changed, are changed too easily, or live on after they were changed."""
 
 from harness.fault import Fault
-from tests.faults.filters import without
-from tests.faults.guest import in_guest
+from tests.faults.guest import in_guest, without
 
 
 def mac(*names: str) -> tuple[str, ...]:
@@ -33,7 +32,7 @@ FAULTS = (
             "groups_are_kept_with_the_new_address",
             "permanent_address_stays",
         ),
-        tampered=in_guest(without("*\\ address\\ *")),
+        tampered=in_guest(without("ip", "*\\ address\\ *")),
     ),
     Fault(
         "the system takes the MAC address in use for the permanent one",
@@ -48,6 +47,6 @@ FAULTS = (
         "the physical function fixes no address",
         cell="igbvf/msix",
         tests=mac("fixed_address_is_kept"),
-        tampered=in_guest(without("*trust\\ off")),
+        tampered=in_guest(without("ip", "*trust\\ off")),
     ),
 )
