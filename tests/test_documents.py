@@ -2,6 +2,7 @@
 
 import configparser
 import re
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from harness.nic import CATALOGUE, InterruptMode
 from harness.profile import load_profile, profile_names
 from harness.report.known_issues import load_ledger
 from harness.requirements import load_coverage
+from harness.requirements import tests_in as all_tests_in
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -87,6 +89,14 @@ def test_each_finding_is_reproduced_by_a_command_that_runs_a_test_of_its_entry()
         assert [test for test in entry.scope.test for word in words if word in test], (
             f"{words} selects no test of {entry.id}"
         )
+
+
+def test_each_entry_of_the_ledger_names_tests_that_exist() -> None:
+    tests = {test.name for test in all_tests_in(ROOT / "suites")}
+    for entry in load_ledger().entries:
+        for glob in entry.scope.test:
+            function = glob.partition("[")[0]
+            assert [name for name in tests if fnmatchcase(name, function)], f"{entry.id}: {glob} is no test"
 
 
 def test_the_profiles_in_the_readme_are_profiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
