@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import boots, endpoints, job, virtme, wire
+from benchmarks import boots, endpoints, job, shares, virtme, wire
 from benchmarks.setting import CELL, WIRE_CELL, Setting, here
 from benchmarks.table import Bound, Row, lines, ratios
 from harness import rundir
@@ -60,6 +60,13 @@ BENCHMARKS = (
     ),
     Benchmark(Row("memory-fork", "MB", "QEMU of a fork after a test's work", Bound(400)), boots.memory_of_fork),
     Benchmark(Row("memory-boot", "MB", "QEMU of a booted guest before it is saved", Bound(400)), boots.memory_of_boot),
+    Benchmark(Row("share-forks", "%", "of a test's time, making its fork"), shares.forks, once=True),
+    Benchmark(Row("share-guests", "%", "of a test's time, the guest works or is waited for"), shares.guests, once=True),
+    Benchmark(
+        Row("share-harness", "%", "of a test's time, the harness's own process works", Bound(15)),
+        shares.harness,
+        once=True,
+    ),
     Benchmark(Row("nightly-job", "min", "./run linux, warm caches, 2 workers", Bound(45)), job.nightly_job, once=True),
 )
 RATIOS = (
@@ -147,9 +154,10 @@ def _preface(setting: Setting) -> list[str]:
         "# Benchmarks",
         "",
         f"Written by `./run bench` on {datetime.date.today()}: {_host(setting)}.",
-        f"Boots, forks and memory: `{CELL}`; the wire: `{WIRE_CELL}`. The measurements take turns, round by",
-        "round, after one round that does not count; a ratio is taken within each round. Bounds are for medians, on",
-        "two processors that do nothing else. Memory is QEMU's, a shared page divided among those that share it.",
+        f"Boots, forks and memory: `{CELL}`; the wire: `{WIRE_CELL}`; shares: all tests of `{shares.CELL}`.",
+        "The measurements take turns, round by round, after one round that does not count; a ratio is taken within",
+        "each round. Bounds are for medians, on two processors that do nothing else. Memory is QEMU's, a shared page",
+        "divided among those that share it.",
     ]
 
 

@@ -18,18 +18,20 @@ def nightly_job(setting: Setting) -> float:
     for cell in all_cells(setting.cell.profile):
         if isinstance(cell, Cell):
             setting.launcher.saved(cell)
+    return clock(lambda: run_suites("-n", "2")) / 60
+
+
+def run_suites(*options: str) -> None:
+    """Run the suites of the profile linux, under emulation.
+
+    Raises:
+        NicproofError: not one test passed.
+    """
     with tempfile.TemporaryDirectory(prefix="nicproof-") as reports:
         command = [
-            *(sys.executable, "-m", "pytest", "suites", "--profile", "linux", "-n", "2"),
-            *("--accel", "tcg", "--reports", reports, "-q"),
+            *(sys.executable, "-m", "pytest", "suites", "--profile", "linux"),
+            *("--accel", "tcg", "--reports", reports, "-q", *options),
         ]
-        said: list[str] = []
-
-        def run() -> None:
-            done = subprocess.run(command, cwd=SOURCE, capture_output=True, text=True, errors="replace", check=False)
-            said.append(done.stdout)
-
-        seconds = clock(run)
-    if not re.search(r"\b\d+ passed\b", said[0]):
-        raise NicproofError(f"the nightly job did not run: {(said[0].strip().splitlines() or ['no output'])[-1]}")
-    return seconds / 60
+        done = subprocess.run(command, cwd=SOURCE, capture_output=True, text=True, errors="replace", check=False)
+    if not re.search(r"\b\d+ passed\b", done.stdout):
+        raise NicproofError(f"the suites did not run: {(done.stdout.strip().splitlines() or ['no output'])[-1]}")

@@ -5,10 +5,9 @@ from itertools import pairwise
 from scapy.layers.l2 import Ether
 
 from benchmarks.setting import Setting, clock
-from harness.endpoint.base import padded
+from harness.endpoint.base import SHORTEST_FRAME, padded
 from harness.endpoint.cable import Direction
 from harness.errors import NicproofError
-from harness.guest.linux import LinuxGuest
 from harness.station import DUT, WIRE
 from harness.testbed import Testbed
 from harness.traffic.frames import LOCAL_EXPERIMENT
@@ -60,7 +59,7 @@ def wire_from_dut(setting: Setting) -> float:
     """
     bed = setting.launcher.fork(setting.wire_cell, setting.wire_saved)
     try:
-        _generate(bed)
+        bed.guest.generate(FRAMES, SHORTEST_FRAME)
         frames = [record for record in list(bed.cable.records) if record.direction is Direction.FROM_DUT]
         # The generator's header, behind Ethernet, IPv4 and UDP: magic number, sequence number (net/core/pktgen.c).
         numbered = [record for record in frames if record.frame[42:46] == b"\xbe\x9b\xe9\x55"]
@@ -70,18 +69,3 @@ def wire_from_dut(setting: Setting) -> float:
         return (FRAMES - 1) / (numbered[-1].time - numbered[0].time)
     finally:
         bed.close()
-
-
-def _generate(bed: Testbed) -> None:
-    assert isinstance(bed.guest, LinuxGuest), "the benchmark's cell has a Linux guest with SSH"
-    interface = bed.guest.interface
-    commands = (f"count {FRAMES}", "clone_skb 0", "pkt_size 60", "delay 0", f"dst_mac {WIRE.mac}", f"dst {WIRE.ip}")
-    ssh = bed.connect()
-    try:
-        ssh.check("modprobe pktgen")
-        ssh.check(f"echo add_device {interface} > /proc/net/pktgen/kpktgend_0")
-        for command in commands:
-            ssh.check(f"echo {command} > /proc/net/pktgen/{interface}")
-        ssh.check("echo start > /proc/net/pktgen/pgctrl", deadline_s=FLOOD_DEADLINE_S)
-    finally:
-        ssh.close()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,9 @@ from harness.launcher import Launcher
 from harness.profile import Profile, load_profile, with_own
 from harness.qemu.accel import choose_accel
 from harness.qemu.binary import find_qemu
-from harness.report.examiner import Examiner
+from harness.report.examiner import MEASUREMENTS, Examiner
 from harness.report.messages import show_messages
+from harness.report.performance import Measure, Measurement
 from harness.report.recorder import Recorder
 from harness.supply import ForkSupply, Supply, TwoGuestSupply
 from harness.testbed import Testbed
@@ -215,3 +217,16 @@ def record_cell(cell: Cell, pytestconfig: pytest.Config) -> Callable[[str, str],
     """Record a property of the whole cell, such as an interrupt mode by one of the witnesses."""
     facts = pytestconfig.stash[EXAMINER].facts
     return lambda name, value: facts.setdefault(cell.id, {}).update({name: value})
+
+
+@pytest.fixture
+def measure(request: pytest.FixtureRequest) -> Measure:
+    """Record a figure that the test has measured: in its case of the JUnit report, and in performance.json."""
+
+    def record(name: str, value: float, unit: str, samples: int) -> None:
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        measurement = Measurement(name, float(value), unit, samples, now)
+        request.node.user_properties.append((name, str(measurement)))
+        request.node.stash.setdefault(MEASUREMENTS, []).append(measurement)
+
+    return record

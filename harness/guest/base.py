@@ -12,6 +12,7 @@ from harness.endpoint.remote import RemoteEndpoint
 from harness.guest.addresses import AddressOperations
 from harness.guest.checksums import ChecksumOperations
 from harness.guest.filters import FilterOperations
+from harness.guest.generator import GeneratorOperations
 from harness.guest.lifecycle import LifecycleOperations
 from harness.guest.links import LinkOperations
 from harness.guest.mtu import MtuOperations
@@ -81,6 +82,7 @@ class Guest(
     AddressOperations,
     ChecksumOperations,
     FilterOperations,
+    GeneratorOperations,
     LifecycleOperations,
     LinkOperations,
     MtuOperations,

@@ -11,6 +11,7 @@ from harness.guest.base import Driver, Guest, Identity, InterruptClaim, Link, Ve
 from harness.guest.linux_addresses import LinuxAddresses
 from harness.guest.linux_checksums import LinuxChecksums
 from harness.guest.linux_filters import LinuxFilters
+from harness.guest.linux_generator import LinuxGenerator
 from harness.guest.linux_lifecycle import LinuxLifecycle
 from harness.guest.linux_links import LinuxLinks
 from harness.guest.linux_mtu import LinuxMtu
@@ -85,6 +86,7 @@ class LinuxGuest(
     LinuxAddresses,
     LinuxChecksums,
     LinuxFilters,
+    LinuxGenerator,
     LinuxLifecycle,
     LinuxLinks,
     LinuxMtu,

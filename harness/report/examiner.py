@@ -6,6 +6,7 @@ Runs in the process that runs the tests. The verdict travels to the controller i
 import datetime
 from collections.abc import Generator
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from harness.guest.ssh import CommandFailed
 from harness.qemu.process import QemuDied
 from harness.report.artifacts import Artifacts
 from harness.report.known_issues import load_ledger
+from harness.report.performance import Measurement
 from harness.report.progress import report_phase
 from harness.report.verdict import Outcome, Verdict
 from harness.supply import Supply
@@ -29,8 +31,11 @@ from harness.testbed import BootFailure, Testbed
 VERDICT = "nicproof_verdict"
 FACTS = "nicproof_facts"
 KEPT = "nicproof_kept"
-"""Attributes of pytest's report that carry a verdict, what became known of the cell, and how to get into the guest that
-was kept; they cross process borders."""
+MEASURED = "nicproof_measured"
+"""Attributes of pytest's report that carry a verdict, what became known of the cell, how to get into the guest that was
+kept, and what the test measured; they cross process borders."""
+MEASUREMENTS = pytest.StashKey[list[Measurement]]()
+"""What a test has measured, on its item."""
 
 
 def test_name(node_id: str, cell_id: str) -> str:
@@ -155,6 +160,8 @@ class Examiner:
             verdict = self._judge(item, call, report, cell)
             self._apply(report, verdict)
         setattr(report, FACTS, self.facts.pop(cell.id, {}))
+        if call.when == "call":
+            setattr(report, MEASURED, [asdict(one) for one in item.stash.get(MEASUREMENTS, [])])
         if ended:
             setattr(report, KEPT, self._kept)
             self._bed, self._kept = None, ""

@@ -10,19 +10,17 @@ the head of its <system-out>, one `[[PROPERTY|name=value]]` a line, a convention
 shows the text of a <failure> and never its message attribute, so the text begins with the message.
 """
 
-import os
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 import junit_xml
 
-from harness.errors import NicproofError
 from harness.report.verdict import Outcome, TestName, Verdict
+from harness.report.whole_file import WholeFile
 
 NOT_RUN = "not run: the run ended before this test"
 NOT_PLANNED = "not run: the run ended before its tests were known"
@@ -79,13 +77,11 @@ class JunitReport:
 
     def __init__(self, path: Path, run_properties: Mapping[str, str]) -> None:
         """Write the file for the first time; `run_properties` (QEMU, acceleration, ...) go into every suite."""
-        self._path = path
+        self._file = WholeFile(path, "the JUnit report")
         self._run_properties = dict(run_properties)
         self._suites: dict[str, _Suite] = {}
-        self._partial = _partial(path, os.getpid())
         self._placeholder = True  # until something is planned or fails: an empty file reads as success
         self._add_run_case("plan", NOT_PLANNED)
-        _remove_orphans(path)
         self._write()
 
     def plan(self, cell_id: str, tests: Iterable[str], properties: Mapping[str, str]) -> None:
@@ -153,29 +149,7 @@ class JunitReport:
         root.set("time", f"{sum(suite.seconds for suite in suites):.3f}")
         root.text = "\n"  # an opening and a closing tag, for the suites to go between
         opening, closing = ET.tostring(root, encoding="utf-8", xml_declaration=True).split(b"\n</")
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with self._partial.open("wb") as file:
-                file.writelines([opening, b"\n", *(suite.text for suite in suites), b"</", closing, b"\n"])
-            self._partial.replace(self._path)
-        except BaseException as error:  # also Ctrl-C: leave no half file beside the whole one
-            with suppress(OSError):
-                self._partial.unlink()
-            if isinstance(error, OSError):
-                raise NicproofError(f"{self._path}: cannot write the JUnit report: {error.strerror}") from error
-            raise
-
-
-def _partial(path: Path, pid: int | str) -> Path:
-    return path.with_name(f".{path.name}.{pid}.tmp")
-
-
-def _remove_orphans(path: Path) -> None:
-    """Remove what runs that were killed in the middle of a write left beside `path`."""
-    for orphan in path.parent.glob(_partial(path, "*").name):
-        pid = orphan.suffixes[-2].removeprefix(".")
-        if pid.isdecimal() and not Path("/proc", pid).exists():
-            orphan.unlink(missing_ok=True)
+        self._file.write([opening, b"\n", *(suite.text for suite in suites), b"</", closing, b"\n"])
 
 
 def _case(cell_id: str, test: str, seconds: float) -> junit_xml.TestCase:

@@ -14,9 +14,10 @@ from xdist.scheduler import LoadScopeScheduling
 
 from harness.cell import Cell
 from harness.errors import InputError
-from harness.report.examiner import FACTS, KEPT, VERDICT, test_name
+from harness.report.examiner import FACTS, KEPT, MEASURED, VERDICT, test_name
 from harness.report.junit import JunitReport
 from harness.report.known_issues import load_ledger
+from harness.report.performance import PerformanceReport
 from harness.report.progress import ProgressDisplay
 from harness.report.verdict import Outcome, Verdict
 from harness.supply import Supply
@@ -45,7 +46,7 @@ class _CellScheduling(LoadScopeScheduling):  # type: ignore[misc] # xdist is not
 
 
 class Recorder:
-    """Owns the JUnit file and the progress display of one run."""
+    """Owns the JUnit file, performance.json and the progress display of one run."""
 
     def __init__(self, config: pytest.Config, reports: Path, profile: str) -> None:
         self._config = config
@@ -53,6 +54,7 @@ class Recorder:
         self._file = self._directory / "junit.xml"
         self._lock: FileLock | None = None
         self._junit: JunitReport | None = None
+        self._performance: PerformanceReport | None = None
         # Its own descriptor: pytest takes the usual one away while a test runs in this very process.
         self._stream = os.fdopen(os.dup(sys.stderr.fileno()), "w", errors="replace")
         self._display = ProgressDisplay(self._stream)
@@ -79,6 +81,7 @@ class Recorder:
             ) from None
         self._lock = lock
         self._junit = JunitReport(self._file, properties)
+        self._performance = PerformanceReport(self._directory / "performance.json", properties)
         return self._junit
 
     def begin(self, cells: tuple[Cell, ...], supply: Supply) -> None:
@@ -150,7 +153,7 @@ class Recorder:
 
     def pytest_runtest_logreport(self, report: TestReport) -> None:
         """Record a verdict as soon as it is known."""
-        if self._junit is None:
+        if self._junit is None or self._performance is None:
             return
         carried: dict[str, Any] | None = getattr(report, VERDICT, None)
         place = self._planned.get(report.nodeid)
@@ -167,9 +170,11 @@ class Recorder:
             self._junit.record(verdict)
         if place is None:
             return
-        cell_id = place[0]
+        cell_id, test = place
+        self._performance.add(cell_id, test, getattr(report, MEASURED, ()))
         if facts := getattr(report, FACTS, None):
             self._junit.cell_properties(cell_id, facts)
+            self._performance.cell_facts(cell_id, facts)
         if kept := getattr(report, KEPT, ""):
             self._kept.append(kept)
         if report.when == "teardown" or (carried is None and report.failed):
@@ -189,10 +194,12 @@ class Recorder:
         return outcome, "", outcome.upper()
 
     def pytest_sessionfinish(self) -> None:
-        """Complete the report."""
+        """Complete the reports."""
         self._display.stop()
         if self._junit is not None:
             self._junit.close()
+        if self._performance is not None:
+            self._performance.close()
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Say which guests are kept and where the report is."""
