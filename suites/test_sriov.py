@@ -78,10 +78,8 @@ def _pair(guest: Guest, cell: Cell) -> tuple[Guest, Guest]:
     return (guest.physical_function(), guest) if cell.nic.virtual_function else (guest, _start(guest, 1)[0])
 
 
-def _pair_of_ports(guest: Guest, wire: Wire, cell: Cell) -> tuple[Port, Port, Port]:
-    """Return the ports of the cable, a physical function and its only virtual function."""
-    pf, vf = _pair(guest, cell)
-    return cable_port(wire), function_port("the PF", pf), function_port("VF 0", vf)
+def _one_frame(source: str, target: str) -> bytes:
+    return frames_between(source, target)[-1]
 
 
 def _assert_recovers(cable: Port, function: Port, when: str) -> None:
@@ -263,7 +261,7 @@ def test_function_has_the_address_that_it_was_given(guest: Guest) -> None:
 def test_frame_reaches_the_function_that_it_is_sent_to_alone(guest: Guest, wire: Wire) -> None:
     """A frame from the cable comes to the function with its address and to no other."""
     cable, *functions = _ports(guest, wire)
-    frames = [frames_between(WIRE.mac, one.mac)[2] for one in functions]
+    frames = [_one_frame(WIRE.mac, one.mac) for one in functions]
     _assert_switched(cable, frames, {port: [frame] for port, frame in zip(functions, frames, strict=True)})
 
 
@@ -282,7 +280,7 @@ def test_function_cannot_change_a_given_address(guest: Guest, wire: Wire) -> Non
     (vf,) = _start(guest, 1)
     taken = vf.set_mac(OTHER_MAC)
     assert not taken, f"expected the virtual function to be refused the MAC address {OTHER_MAC}, it got it"
-    frames = [frames_between(WIRE.mac, mac)[2] for mac in (OTHER_MAC, MACS[0])]
+    frames = [_one_frame(WIRE.mac, mac) for mac in (OTHER_MAC, MACS[0])]
     _assert_switched(cable_port(wire), frames, {function_port("VF 0", vf): frames[1:]})
 
 
@@ -295,7 +293,7 @@ def test_function_has_another_address_when_it_is_driven_anew(guest: Guest, wire:
     guest.drive_functions()
     port = function_port("VF 0", guest.virtual_function(0))
     assert port.mac == OTHER_MAC, f"expected the virtual function's MAC address {OTHER_MAC}, seen {port.mac}"
-    frames = [frames_between(WIRE.mac, mac)[2] for mac in (MACS[0], OTHER_MAC)]
+    frames = [_one_frame(WIRE.mac, mac) for mac in (MACS[0], OTHER_MAC)]
     _assert_switched(cable_port(wire), frames, {port: frames[1:]})
 
 
@@ -322,8 +320,8 @@ def test_frames_of_its_vlan_alone_reach_a_function(guest: Guest, wire: Wire, cel
     pf, vf = _pair(guest, cell)
     pf.set_function_vlan(0, VID)
     port = function_port("VF 0", vf)
-    foreign, own = frames_between(WIRE.mac, port.mac, [100]), frames_between(WIRE.mac, port.mac)
-    sent = [*foreign, tagged(foreign[0], Tag(OTHER_VID)), *(tagged(frame, Tag(VID)) for frame in own)]
+    foreign, own = _one_frame(WIRE.mac, port.mac), frames_between(WIRE.mac, port.mac)[:-1]
+    sent = [foreign, tagged(foreign, Tag(OTHER_VID)), *(tagged(frame, Tag(VID)) for frame in own)]
     problem = difference(own, received(cable_port(wire), sent, port, own[-1]))
     assert not problem, f"from the cable to a virtual function in VLAN {VID}, {problem}"
 
@@ -414,12 +412,11 @@ def test_broadcast_reaches_every_other_port(guest: Guest, wire: Wire, source: in
 
 @is_a_pair
 @requirement("82576 7.10.3.6")
-@pytest.mark.parametrize("source", [1, 2], ids=["from-the-pf", "from-a-vf"])
+@pytest.mark.parametrize("source", [0, 1], ids=["from-the-pf", "from-a-vf"])
 def test_broadcast_does_not_return_to_its_sender(guest: Guest, wire: Wire, cell: Cell, source: int) -> None:
     """A frame to all stations is not given to the function that sent it."""
-    ports = _pair_of_ports(guest, wire, cell)
-    frames = frames_between(ports[source].mac, BROADCAST_MAC)
-    _assert_not_overheard(ports[source], ports[source], frames, ports[0])
+    sender = function_port(("the PF", "VF 0")[source], _pair(guest, cell)[source])
+    _assert_not_overheard(sender, sender, frames_between(sender.mac, BROADCAST_MAC), cable_port(wire))
 
 
 @makes_functions
@@ -522,7 +519,8 @@ def test_function_interrupts_when_its_frames_come(testbed: Testbed, guest: Guest
     before = {vector.index: sum(vector.counts) for vector in first.interrupts().vectors}
     with testbed.deliveries(0) as ours, testbed.deliveries(1) as theirs:
         for _ in range(BURSTS):
-            assert received(cable_port(wire), frames, port, frames[-1]) == frames, f"expected {len(frames)} frames"
+            problem = difference(frames, received(cable_port(wire), frames, port, frames[-1]))
+            assert not problem, f"from the cable to {port}, {problem}"
     after = {vector.index: sum(vector.counts) for vector in first.interrupts().vectors}
     seen = (ours.delivery.messages.get(mine, 0), after[mine] - before[mine])
     assert min(seen) >= BURSTS, f"expected vector {mine} (delivered, handled) {BURSTS} times or more, seen {seen}"

@@ -14,6 +14,7 @@ from harness.traffic.exchange import DEADLINE_S, up_to
 from harness.traffic.frames import BACKGROUND, LOCAL_EXPERIMENT, mac_octets, random_payloads
 
 LENGTHS = (46, 47, 100, 600, 1499, 1500)
+"""Octets behind the type, from the shortest frame to the longest."""
 _TYPE = LOCAL_EXPERIMENT.to_bytes(2, "big")
 _MARK = _TYPE + b"switched"
 """In every frame, behind its addresses and any tag."""
@@ -42,10 +43,10 @@ def function_port(name: str, guest: Guest) -> Port:
     return Port(name, guest.mac(), guest.endpoint())
 
 
-def frames_between(source: str, target: str, lengths: Sequence[int] = LENGTHS) -> list[bytes]:
-    """Return frames from one MAC address to another, with so many octets behind their type."""
+def frames_between(source: str, target: str) -> list[bytes]:
+    """Return frames of many lengths from one MAC address to another."""
     header = mac_octets(target) + mac_octets(source) + _MARK
-    return [header + octets for octets in random_payloads(length - len(_MARK) + len(_TYPE) for length in lengths)]
+    return [header + octets for octets in random_payloads(length - len(_MARK) + len(_TYPE) for length in LENGTHS)]
 
 
 def closing(sender: Port) -> bytes:

@@ -12,7 +12,7 @@ from harness.traffic.frames import mac_octets
 from tests.faults.cable import EXPERIMENT, FROM, TO, changes, garble, lose, repeat
 from tests.faults.filters import readdress, without
 from tests.faults.guest import in_guest
-from tests.faults.link import LATE_WARNING, _Stuck, with_plug
+from tests.faults.link import LATE_WARNING, Stuck, with_plug
 
 STRANGER = mac_octets(STRANGER_MAC)
 
@@ -194,7 +194,7 @@ FAULTS = (
         "the cable of all functions cannot be pulled",
         cell="igb/msix",
         tests=sriov("links_of_functions_go_with_the_cable"),
-        tampered=lambda bed: with_plug(_Stuck, bed),
+        tampered=lambda bed: with_plug(Stuck, bed),
         healed=in_guest(
             "cat /sys/class/net/$nic/carrier >/tmp/carrier\n"
             'forever "cat /sys/class/net/$nic/carrier >/tmp/carrier; sleep 0.1"\n'
