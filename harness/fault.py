@@ -37,6 +37,7 @@ class Fault:
         tampered: does something to the guest, or to its surroundings, before the test begins.
         expected: makes the cell that the test expects of the true one.
         mended: makes a cable that keeps a fault from the test which no device is without.
+        healed: the same for what no cable can keep from it: does something to the guest.
     """
 
     name: str
@@ -47,11 +48,12 @@ class Fault:
     tampered: Callable[[Testbed], None] | None = None
     expected: Callable[[Cell], Cell] = _unchanged
     mended: Callable[[], Impairment] | None = None
+    healed: Callable[[Testbed], None] | None = None
 
     def control(self) -> "Fault":
         """Return what the same test meets to show that it is green without the fault."""
-        if self.mended is not None:
-            return Fault(f"{self.name}: mended", self.cell, (), cable=self.mended)
+        if self.mended is not None or self.healed is not None:
+            return Fault(f"{self.name}: mended", self.cell, (), cable=self.mended, tampered=self.healed)
         return Fault(f"no fault on {self.cell}", self.cell, ())
 
     def cell_of(self, profile: Profile) -> "FaultyCell":

@@ -24,8 +24,9 @@ from harness.supply import Supply
 from harness.testbed import Testbed, first_crash
 
 _SET_UP = """
-nic={interface}; ip6=/proc/sys/net/ipv6/conf/$nic
+nic={interface}; ip6=/proc/sys/net/ipv6/conf/$nic; functions=/sys/class/net/$nic/device/sriov_numvfs
 test -e /sys/class/net/$nic || {{ echo "there is no such interface" >&2; exit 1; }}
+if test -e $functions; then echo 0 >$functions; fi &&
 ip link set $nic down && ip address flush dev $nic &&
 ip link set $nic address {mac} promisc off allmulticast off mtu 1500 &&
 if test -e $ip6; then

@@ -86,6 +86,8 @@ class NicModel:
     """Link speed that the model reports at full duplex; None where it reports none."""
     virtual_function: bool = False
     """Made by the physical function's driver in the guest: QEMU has no -device for it."""
+    virtual_functions: int = 0
+    """How many a driver may make of it (SR-IOV)."""
     longest_mtu: int = 65535
     """What its maker says it can carry; without such a word, the longest IPv4 packet there is (RFC 791, 3.1)."""
     interrupt_masks: tuple[InterruptMask, ...] = ()
@@ -152,6 +154,7 @@ CATALOGUE: Mapping[str, NicModel] = MappingProxyType(
                 subsystem_id=0x1100,
                 has_msi=True,
                 msix_vectors=10,
+                virtual_functions=7,  # of eight pools of queues, one is the physical function's own
                 longest_mtu=9216,  # a frame of 9234 octets with FCS
                 interrupt_masks=(_IMS, _EIMS),
             ),

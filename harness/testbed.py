@@ -126,18 +126,24 @@ class Testbed:
         return Plug(self.vm.monitor, machine.dut_device(self.cell))
 
     @property
+    def physical_bdf(self) -> Bdf:
+        """Where the DUT sits, or its physical function if it is a virtual one."""
+        return self.pci.find(machine.DUT_DEVICE_ID)
+
+    @property
     def _of_vf(self) -> tuple[Bdf, int] | None:
-        return (self.pci.find(machine.DUT_DEVICE_ID), 0) if self.cell.nic.virtual_function else None
+        return (self.physical_bdf, 0) if self.cell.nic.virtual_function else None
 
     @property
     def bdf(self) -> Bdf:
         """Where the DUT sits; the same in the guest, which keeps the firmware's bus numbers."""
         of_vf = self._of_vf
-        return self.pci.virtual_function(*of_vf) if of_vf else self.pci.find(machine.DUT_DEVICE_ID)
+        return self.pci.virtual_function(*of_vf) if of_vf else self.physical_bdf
 
-    def function(self) -> PciFunction:
-        """Read what the driver has programmed into the DUT."""
-        return self.pci.function(self.bdf, of_vf=self._of_vf)
+    def function(self, vf: int | None = None) -> PciFunction:
+        """Read what the driver has programmed into the DUT, or into virtual function `vf` of its physical function."""
+        of_vf = self._of_vf if vf is None else (self.physical_bdf, vf)
+        return self.pci.function(self.pci.virtual_function(*of_vf) if of_vf else self.bdf, of_vf=of_vf)
 
     def await_bus_mastering(self, deadline_s: float) -> bool:
         """Wait until a driver has switched the DUT's bus mastering on, as no system does by itself; return whether."""
@@ -161,27 +167,27 @@ class Testbed:
         """Read how the interrupt controllers treat the DUT's line; None without a pin."""
         return self.programmed().line
 
-    def programmed(self) -> Programmed:
-        """Read what the driver has programmed into the DUT and the controllers that its line leads to."""
-        function = self.function()
+    def programmed(self, vf: int | None = None) -> Programmed:
+        """Read what the driver has programmed into a function, as `function` does, and where its line leads to."""
+        function = self.function(vf)
         if function.pin == 0:
             return Programmed(function, None)
         line = find_line(self.vm.monitor, self.pci.space, self.cell.machine, function.bdf, function.pin)
         return Programmed(function, line_state(self.vm.monitor, line))
 
     @contextmanager
-    def deliveries(self) -> Iterator[Observed]:
-        """Watch the interrupts that the DUT has delivered inside a `with` block.
+    def deliveries(self, vf: int | None = None) -> Iterator[Observed]:
+        """Watch the interrupts that the DUT, or virtual function `vf`, has delivered inside a `with` block.
 
         Raises:
             Unsupported: this QEMU cannot tell.
         """
-        observed, before, evidence = Observed(), self.programmed(), self.trace.evidence()
+        observed, before, evidence = Observed(), self.programmed(vf), self.trace.evidence()
         began = time.monotonic()
         with self.trace.window(evidence) as window:
             yield observed
         observed.seconds = time.monotonic() - began
-        observed.delivery = evidence.count(window.text(), own([before, self.programmed()]))
+        observed.delivery = evidence.count(window.text(), own([before, self.programmed(vf)]))
 
     @cached_property
     def guest(self) -> Guest:

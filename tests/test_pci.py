@@ -133,6 +133,19 @@ def test_what_a_driver_enables_is_seen_at_once(machine: Machine) -> None:
     assert machine.function() == before
 
 
+def test_virtual_functions_are_offered_and_none_is_there_before_a_driver_came(machine: Machine) -> None:
+    if not machine.nic.virtual_functions:
+        with pytest.raises(NicproofError, match=r"has no SR-IOV capability$"):
+            machine.view.sriov(machine.bdf)
+        return
+    capability = machine.view.sriov(machine.bdf)
+    assert (capability.enabled, capability.count) == (False, 0)
+    assert capability.total >= machine.nic.virtual_functions
+    # SR-IOV 1.1 3.3.9 and 3.3.10: of an 82576, 128 from the physical function, and 2 from one to the next.
+    assert [str(capability.place(Bdf(1, 0, 0), index)) for index in (0, 1, 7)] == ["01:10.0", "01:10.2", "01:11.6"]
+    assert machine.view.virtual_functions_present(machine.bdf) == ()
+
+
 def test_each_bus_is_read_in_its_own_way_and_the_address_port_stays_as_it_was(machine: Machine) -> None:
     assert type(machine.view.space) is (Ecam if machine.kind == "q35" else PortPair)
     machine.vm.monitor.human("o /w 0xcf8 0x80002080")

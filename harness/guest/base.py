@@ -20,6 +20,7 @@ from harness.guest.offloads import OffloadOperations
 from harness.guest.queues import QueueOperations
 from harness.guest.selftest import SelfTestOperations
 from harness.guest.settings import SettingOperations
+from harness.guest.sriov import SriovOperations
 from harness.guest.statistics import StatisticsOperations
 from harness.guest.vlans import VlanOperations
 from harness.nic import InterruptMode
@@ -90,6 +91,7 @@ class Guest(
     QueueOperations,
     SelfTestOperations,
     SettingOperations,
+    SriovOperations,
     StatisticsOperations,
     VlanOperations,
 ):

@@ -18,6 +18,7 @@ from harness.guest.linux_mtu import LinuxMtu
 from harness.guest.linux_queues import LinuxQueues
 from harness.guest.linux_selftest import LinuxSelfTest
 from harness.guest.linux_settings import LinuxSettings
+from harness.guest.linux_sriov import LinuxSriov
 from harness.guest.linux_statistics import LinuxStatistics
 from harness.guest.linux_system import LINK_DEADLINE_S
 from harness.guest.linux_vlans import LinuxVlans
@@ -93,6 +94,7 @@ class LinuxGuest(
     LinuxQueues,
     LinuxSelfTest,
     LinuxSettings,
+    LinuxSriov,
     LinuxStatistics,
     LinuxVlans,
     Guest,

@@ -19,6 +19,8 @@ COMMAND_INTX_DISABLE = 1 << 10
 CAPABILITY_MSI = 0x05
 CAPABILITY_MSIX = 0x11
 EXTENDED_SRIOV = 0x0010
+ETHERNET_CLASS = 0x0200
+"""Base class and subclass (PCI 3.0, appendix D)."""
 
 VF_BAR_BYTES = 16 * 1024
 """Size of each memory BAR of an 82576 VF (82576 datasheet 9.7.1.13; hw/net/igbvf.c)."""
@@ -95,6 +97,27 @@ class PciFunction:
         if self.msix_enabled:
             return sum(message.granted for message in self.msix)
         return int(self.msi_enabled)
+
+
+@dataclass(frozen=True)
+class Sriov:
+    """What a physical function's SR-IOV capability says at one moment (SR-IOV 1.1, 3.3)."""
+
+    total: int
+    """TotalVFs: how many virtual functions the device could have."""
+    count: int
+    """NumVFs: how many the system wants."""
+    enabled: bool
+    """VF Enable: whether they are there."""
+    first: int
+    """First VF Offset, from the physical function's routing id."""
+    stride: int
+    """VF Stride, from one to the next."""
+
+    def place(self, physical: Bdf, index: int) -> Bdf:
+        """Return where VF number `index` sits, whether it is there or not (SR-IOV 1.1, 2.1.2)."""
+        route = (physical.bus << 8 | physical.device << 3 | physical.function) + self.first + index * self.stride
+        return Bdf(route >> 8, route >> 3 & 0x1F, route & 7)
 
 
 class ConfigSpace(Protocol):
@@ -230,22 +253,41 @@ class PciView:
                 return Bdf(found["bus"], found["slot"], found["function"])
         raise NicproofError(f"QEMU has no PCI device {device!r} on a configured bus")
 
-    def virtual_function(self, physical: Bdf, index: int = 0) -> Bdf:
-        """Return where VF number `index` of `physical` sits (SR-IOV 1.1 2.1.2).
+    def sriov(self, physical: Bdf) -> Sriov:
+        """Read the SR-IOV capability of `physical`.
 
         Raises:
-            NicproofError: the function has no such VF, or VFs are off.
+            NicproofError: the function has none.
         """
         at = _extended_capability(self.space, physical, EXTENDED_SRIOV)
         if at is None:
             raise NicproofError(f"{physical} has no SR-IOV capability")
-        enabled = self.space.read(physical, at + 0x08) & 1
-        count = self.space.read(physical, at + 0x10) & 0xFFFF
-        if not enabled or index >= count:
-            raise NicproofError(f"{physical} has {count if enabled else 0} virtual functions, not {index + 1}")
-        first, stride = (word := self.space.read(physical, at + 0x14)) & 0xFFFF, word >> 16
-        route = (physical.bus << 8 | physical.device << 3 | physical.function) + first + index * stride
-        return Bdf(route >> 8, route >> 3 & 0x1F, route & 7)
+        place = self.space.read(physical, at + 0x14)
+        return Sriov(
+            total=self.space.read(physical, at + 0x0C) >> 16,
+            count=self.space.read(physical, at + 0x10) & 0xFFFF,
+            enabled=bool(self.space.read(physical, at + 0x08) & 1),
+            first=place & 0xFFFF,
+            stride=place >> 16,
+        )
+
+    def virtual_functions_present(self, physical: Bdf) -> tuple[int, ...]:
+        """Return the numbers of the virtual functions of `physical` that show an Ethernet controller's class."""
+        capability = self.sriov(physical)
+        places = ((index, capability.place(physical, index)) for index in range(capability.total))
+        return tuple(index for index, place in places if self.space.read(place, 0x08) >> 16 == ETHERNET_CLASS)
+
+    def virtual_function(self, physical: Bdf, index: int = 0) -> Bdf:
+        """Return where VF number `index` of `physical` sits.
+
+        Raises:
+            NicproofError: the function has no such VF, or VFs are off.
+        """
+        capability = self.sriov(physical)
+        if not capability.enabled or index >= capability.count:
+            count = capability.count if capability.enabled else 0
+            raise NicproofError(f"{physical} has {count} virtual functions, not {index + 1}")
+        return capability.place(physical, index)
 
     def bar(self, bdf: Bdf, number: int, *, of_vf: tuple[Bdf, int] | None = None) -> int:
         """Return the memory address in BAR `number`; for VF `index` of a physical function `of_vf` is (pf, index)."""

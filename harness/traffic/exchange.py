@@ -72,7 +72,7 @@ def carry(
             _has_taken_all(wire)
         sender.send(last)
         if at_once:
-            received = _up_to(last, seen)
+            received = up_to(last, seen)
         else:
             received = seen.wait(1 + (len(frames) if delivered is None else delivered), DEADLINE_S)
     return received[:-1] if received[-1:] == [last] else received
@@ -117,7 +117,7 @@ def _delivered(wire: Wire, guest: Guest, frames: Sequence[bytes]) -> list[bytes]
     last = _last_one(frames[-1])
     with guest.endpoint().capture(mac_octets(WIRE.mac) + last[12:14]) as seen:
         wire.send(*map(padded, frames[:-1]), last)
-        return _up_to(last, seen)
+        return up_to(last, seen)
 
 
 def _last_one(like: bytes) -> bytes:
@@ -125,7 +125,7 @@ def _last_one(like: bytes) -> bytes:
     return like[: header_octets(like)] + b"the last one".ljust(SHORTEST_FRAME - HEADER, b"\0")
 
 
-def _up_to(last: bytes, seen: Capture) -> list[bytes]:
+def up_to(last: bytes, seen: Capture) -> list[bytes]:
     """Return what was captured once `last` is there, or nothing more comes."""
     received = seen.wait(1, DEADLINE_S)
     while received[-1:] != [last]:

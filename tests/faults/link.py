@@ -8,7 +8,7 @@ from tests.faults.cable import EXPERIMENT, FROM, TO, changes, garble, typed
 from tests.faults.guest import in_guest
 
 
-class _Stuck(Plug):
+class Stuck(Plug):
     """A cable that cannot be pulled."""
 
     def pull_cable(self) -> None:
@@ -51,7 +51,7 @@ FAULTS = (
             "driver_loaded_without_a_cable_has_no_link",
             "link_without_a_cable_survives_down_and_up",
         ),
-        tampered=lambda bed: with_plug(_Stuck, bed),
+        tampered=lambda bed: with_plug(Stuck, bed),
     ),
     Fault(
         "the cable does not hold",
