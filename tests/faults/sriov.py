@@ -10,8 +10,8 @@ from harness.station import STRANGER_MAC
 from harness.testbed import Testbed
 from harness.traffic.frames import mac_octets
 from tests.faults.cable import EXPERIMENT, FROM, TO, changes, garble, lose, repeat
-from tests.faults.filters import readdress, without
-from tests.faults.guest import in_guest
+from tests.faults.filters import readdress
+from tests.faults.guest import in_guest, without
 from tests.faults.link import LATE_WARNING, Stuck, with_plug
 
 STRANGER = mac_octets(STRANGER_MAC)
@@ -169,7 +169,7 @@ FAULTS = (
             "frames_of_its_vlan_alone_reach_a_function",
             "functions_in_different_vlans_are_apart",
         ),
-        tampered=in_guest(without("*\\ vlan\\ *")),
+        tampered=in_guest(without("ip", "*\\ vlan\\ *")),
     ),
     Fault(
         "a virtual function's frames leave twice from a foreign source address",
@@ -188,7 +188,7 @@ FAULTS = (
         "no group can be joined by any function",
         cell="igb/msix",
         tests=sriov("group_reaches_every_member"),
-        tampered=in_guest(without("*maddress\\ add*")),
+        tampered=in_guest(without("ip", "*maddress\\ add*")),
     ),
     Fault(
         "the cable of all functions cannot be pulled",
