@@ -14,6 +14,7 @@ from harness.guest.checksums import ChecksumOperations
 from harness.guest.filters import FilterOperations
 from harness.guest.lifecycle import LifecycleOperations
 from harness.guest.links import LinkOperations
+from harness.guest.memory import MemoryOperations
 from harness.guest.mtu import MtuOperations
 from harness.guest.offloads import OffloadOperations
 from harness.guest.queues import QueueOperations
@@ -83,6 +84,7 @@ class Guest(
     FilterOperations,
     LifecycleOperations,
     LinkOperations,
+    MemoryOperations,
     MtuOperations,
     OffloadOperations,
     QueueOperations,

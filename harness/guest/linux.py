@@ -13,6 +13,7 @@ from harness.guest.linux_checksums import LinuxChecksums
 from harness.guest.linux_filters import LinuxFilters
 from harness.guest.linux_lifecycle import LinuxLifecycle
 from harness.guest.linux_links import LinuxLinks
+from harness.guest.linux_memory import LinuxMemory
 from harness.guest.linux_mtu import LinuxMtu
 from harness.guest.linux_queues import LinuxQueues
 from harness.guest.linux_selftest import LinuxSelfTest
@@ -87,6 +88,7 @@ class LinuxGuest(
     LinuxFilters,
     LinuxLifecycle,
     LinuxLinks,
+    LinuxMemory,
     LinuxMtu,
     LinuxQueues,
     LinuxSelfTest,

@@ -3,7 +3,8 @@
 import random
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 from scapy.layers.inet import IP, UDP
@@ -140,6 +141,23 @@ def load(sender: Endpoint, frames: Sequence[bytes]) -> Iterator[None]:
         thread.join()
     if errors:
         raise errors[0]
+
+
+def flood(*sends: Callable[[], object], seconds: float) -> None:
+    """Call each of `sends` over and over, all at the same time, for so many seconds.
+
+    Raises:
+        NicproofError: theirs.
+    """
+    end = time.monotonic() + seconds
+
+    def keep_sending(send: Callable[[], object]) -> None:
+        while time.monotonic() < end:
+            send()
+
+    with ThreadPoolExecutor(len(sends), "flood") as threads:
+        for sending in [threads.submit(keep_sending, send) for send in sends]:
+            sending.result()
 
 
 @contextmanager
