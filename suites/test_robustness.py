@@ -6,7 +6,7 @@ frames of all sizes cross both ways, whole and in order. That is asserted exactl
 without memory or without a link frames may be lost, so none of those is counted.
 
 The one tolerance is for the kernel's memory, whose caches are not exact: after a first round, which fills what stays
-filled, it may grow by 1 MiB. That is less than 10 octets for each frame of a flood, and 200 for each one at random.
+filled, it may grow by 1 MiB. That is some 10 octets for each frame of a flood, and 200 for each random one.
 
 What is random is the same in every run: a frame that breaks something can be found again. No frame speaks for the
 wire's own station, for the DUT has to believe what one says of itself. What needs nobody in the guest is asked of all.

@@ -43,11 +43,16 @@ this one, as they are before a snapshot of the system; that also keeps the kerne
 
 
 class LinuxMemory(LinuxSystem, MemoryOperations):
-    """The kernel's memory."""
+    """The kernel's memory: that of a guest which is the tests' own, for a host in a lab may have more to do."""
+
+    def _needs_own_system(self, operation: str) -> None:
+        if self._named is not None:
+            raise Unsupported(f"{operation}: this host is not the tests' own")
 
     @contextmanager
     def scarce_memory(self) -> Iterator[None]:
         """Fill a file in a tmpfs of its own."""
+        self._needs_own_system("taking the system's memory")
         # MemAvailable:     125552 kB
         self._ssh.check(
             f"mkdir -p {_PLACE} && mount -t tmpfs -o size=100% tmpfs {_PLACE} && "
@@ -61,6 +66,7 @@ class LinuxMemory(LinuxSystem, MemoryOperations):
 
     def starve(self) -> bool:
         """Raise the kernel's reserve above all memory there is, while all programs are frozen."""
+        self._needs_own_system("failing requests for memory")
         if self._ssh.run("test -c /dev/snapshot").status:
             raise Unsupported("failing requests for memory: this kernel was built without CONFIG_HIBERNATION")
         return self._ssh.check("python3 -", stdin=_STARVE.encode(), deadline_s=90).strip() == "refused"
