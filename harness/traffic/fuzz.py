@@ -6,15 +6,17 @@ happens to be valid must not change what the DUT knows of its neighbour. So howe
 
 import random
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from ipaddress import ip_address
 from types import MappingProxyType
 
+from scapy.layers.inet6 import ICMPv6ND_NS, ICMPv6NDOptSrcLLAddr, IPv6
+from scapy.layers.l2 import Ether
 from scapy.utils import checksum
 
 from harness.endpoint.base import padded
 from harness.station import BROADCAST_MAC, DUT, solicited_node
-from harness.traffic.frames import BACKGROUND, LONGEST_FRAME, SEED, mac_octets
+from harness.traffic.frames import BACKGROUND, LONGEST_FRAME, SEED, arp_frame, mac_octets
 
 _ARP, _IPV4, _IPV6 = 0x0806, 0x0800, 0x86DD
 _ICMP, _TCP, _UDP, _FRAGMENT, _ICMPV6, _SCTP = 1, 6, 17, 44, 58, 132
@@ -38,13 +40,13 @@ _PROTOCOLS = (0, _ICMP, 2, 4, _TCP, _UDP, 41, 47, 50, 51, 103, _SCTP, 255)
 _EXTENSIONS = (0, 43, _FRAGMENT, 50, 51, 59, 60, 135)
 """Hop-by-hop, routing, fragment, ESP, AH, none, destination, mobility."""
 _PORTS = (0, 1, 9, 22, 53, 67, 68, 123, 7000, 40001, 65535)
-_STATIONS = tuple(mac_octets(f"52:54:02:00:00:{n:02x}") for n in range(8))
-_SOURCES = tuple(
-    ip_address(ip).packed
-    for ip in (*(f"192.0.2.{host}" for host in (126, 190, 222, 238, 254)), *(f"198.51.100.{n}" for n in range(1, 9)))
-)
-"""On the DUT's network, each in many bits unlike the wire's own address, and on another."""
-_SOURCES_6 = tuple(ip_address(f"fe80::f0f0:f0f0:{n:x}").packed for n in range(0xF0, 0xF8))
+_STRANGERS = tuple(f"52:54:02:00:00:{n:02x}" for n in range(8))
+_ON_LINK = tuple(f"192.0.2.{host}" for host in (126, 190, 222, 238, 254))
+"""Each in many bits unlike the wire's own address."""
+_ON_LINK_6 = tuple(f"fe80::f0f0:f0f0:f0f0:{n:x}" for n in range(0xF0, 0xF8))
+_STATIONS = tuple(map(mac_octets, _STRANGERS))
+_SOURCES = tuple(ip_address(ip).packed for ip in (*_ON_LINK, *(f"198.51.100.{n}" for n in range(1, 9))))
+_SOURCES_6 = tuple(ip_address(ip).packed for ip in _ON_LINK_6)
 _FALSE_SOURCES = tuple(ip_address(ip).packed for ip in ("0.0.0.0", "127.0.0.1", "224.0.0.1", "255.255.255.255", DUT.ip))
 _FALSE_SOURCES_6 = tuple(ip_address(ip).packed for ip in ("::", "::1", "ff02::1", "2001:db8::1", DUT.ip6))
 _TARGETS = (*[mac_octets(DUT.mac)] * 6, mac_octets(BROADCAST_MAC), mac_octets("01:00:5e:00:00:01"))
@@ -57,9 +59,21 @@ Maker = Callable[[Random], bytes]
 
 
 def fuzzed(kind: str, count: int) -> list[bytes]:
-    """Return `count` frames of a kind of `KINDS`."""
+    """Return `count` frames of a kind of `KINDS`, behind those by which their senders make themselves known.
+
+    A stack that looked for whom to answer would keep its answers meanwhile, and owe others theirs.
+    """
     source = Random(f"{SEED} {kind}")
-    return [KINDS[kind](source) for _ in range(count)]
+    return [*_introductions(), *(KINDS[kind](source) for _ in range(count))]
+
+
+def _introductions() -> Iterator[bytes]:
+    """Return a question of each stranger on the DUT's network, with its own addresses."""
+    for mac, ip in zip(_STRANGERS, _ON_LINK, strict=False):
+        yield arp_frame(1, mac, ip, DUT.mac, "00:00:00:00:00:00", DUT.ip)
+    for mac, ip6 in zip(_STRANGERS, _ON_LINK_6, strict=True):
+        question = ICMPv6ND_NS(tgt=DUT.ip6) / ICMPv6NDOptSrcLLAddr(lladdr=mac)
+        yield padded(Ether(src=mac, dst=DUT.mac) / IPv6(src=ip6, dst=DUT.ip6, hlim=255) / question)
 
 
 def _some(source: Random, longest: int) -> bytes:
