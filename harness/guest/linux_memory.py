@@ -7,8 +7,8 @@ from harness.errors import Unsupported
 from harness.guest.linux_system import LinuxSystem
 from harness.guest.memory import MemoryOperations
 
-_LEFT_KIB = 12 << 10
-"""What the programs in the guest get along with."""
+_LEFT_KIB = 32 << 10
+"""What the programs in the guest get along with, though all of it is in use."""
 _PLACE = "/run/nicproof-memory"
 _STARVE = """
 import ctypes, fcntl, os, socket, time
@@ -51,13 +51,14 @@ class LinuxMemory(LinuxSystem, MemoryOperations):
 
     @contextmanager
     def scarce_memory(self) -> Iterator[None]:
-        """Fill a file in a tmpfs of its own."""
+        """Fill a file in a tmpfs of its own, and what is left with copies of files that the kernel may drop."""
         self._needs_own_system("taking the system's memory")
         # MemAvailable:     125552 kB
         self._ssh.check(
             f"mkdir -p {_PLACE} && mount -t tmpfs -o size=100% tmpfs {_PLACE} && "
             "available=$(sed -n 's/MemAvailable: *\\([0-9]*\\) kB/\\1/p' /proc/meminfo) && "
-            f"dd if=/dev/zero of={_PLACE}/file bs=1024 count=$((available - {_LEFT_KIB})) 2>/dev/null"
+            f"dd if=/dev/zero of={_PLACE}/file bs=1024 count=$((available - {_LEFT_KIB})) 2>/dev/null && "
+            f"find /usr -xdev -type f -exec cat {{}} + | head -c {_LEFT_KIB}k >/dev/null"
         )
         try:
             yield

@@ -38,11 +38,12 @@ FAULTS = (
         tampered=in_guest(LATE_WARNING),
     ),
     Fault(
-        "the kernel's memory becomes less while frames come",
+        "the kernel holds more memory each time that it is asked",
         cell="igb/msix",
         tests=robustness("random_frames_leave_nothing_behind", "flood_does_no_harm[tiny]"),
         tampered=in_guest(
-            "modprobe dummy\nyes link add type dummy | head -50 >/tmp/fifty\nforever 'ip -batch /tmp/fifty; sleep 0.5'"
+            """echo '/real/cat "$@"; case $* in */meminfo) echo >>/tmp/asked\n"""
+            """echo "Percpu: $(wc -c </tmp/asked)100 kB" ;; esac' | instead cat"""
         ),
     ),
     Fault(
