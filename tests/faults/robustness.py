@@ -42,8 +42,9 @@ FAULTS = (
         cell="igb/msix",
         tests=robustness("random_frames_leave_nothing_behind", "flood_does_no_harm[tiny]"),
         tampered=in_guest(
-            """echo '/real/cat "$@"; case $* in */meminfo) echo >>/tmp/asked\n"""
-            """echo "Percpu: $(wc -c </tmp/asked)100 kB" ;; esac' | instead cat"""
+            "mkdir -p /real; at=$(command -v cat); mv $at /real/cat\n"
+            """echo '#!/bin/sh\n/real/cat "$@"; case $* in */meminfo) echo >>/tmp/asked\n"""
+            """echo "Percpu: $(wc -c </tmp/asked)2000 kB" ;; esac' >$at; chmod +x $at"""
         ),
     ),
     Fault(
