@@ -174,6 +174,13 @@ def test_an_error_and_a_skip_are_never_changed(ledger_of: Callable[[str], Ledger
     assert (verdict.outcome, verdict.message, verdict.known_issue) == (outcome, "QEMU was killed", None)
 
 
+def test_a_crash_is_covered_by_an_entry_that_names_it_and_by_no_other(ledger_of: Callable[[str], Ledger]) -> None:
+    ledger = ledger_of(ENTRY.replace("    owner:", "    crash: QEMU killed by SIGSEGV\n    owner:"))
+    assert judged(ledger, Outcome.FAILED, "QEMU killed by SIGSEGV", crashed=True).known_issue == "slow-link"
+    for other in ("QEMU killed by SIGABRT: out of range", "the guest broke: BUG: kernel NULL pointer dereference"):
+        assert judged(ledger, Outcome.FAILED, other, crashed=True).outcome is Outcome.FAILED
+
+
 def test_a_crash_is_never_masked(ledger_of: Callable[[str], Ledger]) -> None:
     verdict = judged(ledger_of(ENTRY), Outcome.FAILED, "BUG: kernel NULL pointer dereference", crashed=True)
     assert (verdict.outcome, verdict.known_issue) == (Outcome.FAILED, None)

@@ -15,6 +15,7 @@ from harness.guest.filters import FilterOperations
 from harness.guest.generator import GeneratorOperations
 from harness.guest.lifecycle import LifecycleOperations
 from harness.guest.links import LinkOperations
+from harness.guest.memory import MemoryOperations
 from harness.guest.mtu import MtuOperations
 from harness.guest.offloads import OffloadOperations
 from harness.guest.queues import QueueOperations
@@ -86,6 +87,7 @@ class Guest(
     GeneratorOperations,
     LifecycleOperations,
     LinkOperations,
+    MemoryOperations,
     MtuOperations,
     OffloadOperations,
     QueueOperations,

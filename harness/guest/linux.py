@@ -14,6 +14,7 @@ from harness.guest.linux_filters import LinuxFilters
 from harness.guest.linux_generator import LinuxGenerator
 from harness.guest.linux_lifecycle import LinuxLifecycle
 from harness.guest.linux_links import LinuxLinks
+from harness.guest.linux_memory import LinuxMemory
 from harness.guest.linux_mtu import LinuxMtu
 from harness.guest.linux_queues import LinuxQueues
 from harness.guest.linux_selftest import LinuxSelfTest
@@ -90,6 +91,7 @@ class LinuxGuest(
     LinuxGenerator,
     LinuxLifecycle,
     LinuxLinks,
+    LinuxMemory,
     LinuxMtu,
     LinuxQueues,
     LinuxSelfTest,

@@ -126,13 +126,13 @@ class Ssh:
             raise Unsupported(f"the guest lacks a tool: {completed.stderr.strip() or command}")
         return completed
 
-    def check(self, command: str, *, deadline_s: float = 60.0) -> str:
+    def check(self, command: str, *, deadline_s: float = 60.0, stdin: bytes = b"") -> str:
         """Run a command that must end with status 0 and return what it printed.
 
         Raises:
             CommandFailed: it ended with another status.
         """
-        completed = self.run(command, deadline_s=deadline_s)
+        completed = self.run(command, deadline_s=deadline_s, stdin=stdin)
         if completed.status:
             raise CommandFailed(completed)
         return completed.stdout

@@ -79,6 +79,8 @@ class KnownIssue(Facts):
     scope: Scope
     cause: Text | None = None
     link: Text | None = None
+    crash: Text | None = None
+    """What QEMU's end or the guest's last words must hold, if the deviation is a crash: no other is covered."""
     race: Text | None = None
     """Between what the deviation is a race, if it is one: then the test passes whenever the race is won."""
     owner: Text
@@ -161,13 +163,15 @@ class Ledger:
         """Return the verdict in the light of the ledger.
 
         A covered failure becomes a skip, a covered pass a failure unless it is a race. All else stays what it is: an
-        error, a skip, a crash.
+        error, a skip, and a crash unless the entry names this very one.
         """
-        if verdict.crashed or verdict.outcome not in (Outcome.PASSED, Outcome.FAILED):
+        if verdict.outcome not in (Outcome.PASSED, Outcome.FAILED):
             return verdict
         profile, nic, mode = verdict.cell_id.split("/")
         issue = self.match(profile, os, nic, mode, verdict.test, qemu_version, kernel_release, today)
         if issue is None or (issue.race is not None and verdict.outcome is Outcome.PASSED):
+            return verdict
+        if verdict.crashed and (issue.crash is None or issue.crash not in verdict.message):
             return verdict
         if verdict.outcome is Outcome.PASSED:
             return replace(

@@ -4,6 +4,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 
 from scapy.layers.inet import IP, UDP
@@ -117,6 +118,23 @@ def _in_background(act: Callable[[], object], interval_s: float) -> Iterator[Non
         thread.join()
     if errors:
         raise errors[0]
+
+
+def flood(*sends: Callable[[], object], seconds: float) -> None:
+    """Call each of `sends` over and over, all at the same time, for so many seconds.
+
+    Raises:
+        NicproofError: theirs.
+    """
+    end = time.monotonic() + seconds
+
+    def keep_sending(send: Callable[[], object]) -> None:
+        while time.monotonic() < end:
+            send()
+
+    with ThreadPoolExecutor(len(sends), "flood") as threads:
+        for sending in [threads.submit(keep_sending, send) for send in sends]:
+            sending.result()
 
 
 @contextmanager
