@@ -19,6 +19,7 @@ from harness.errors import InputError, NicproofError, Unsupported
 from harness.guest.base import Guest
 from harness.guest.linux import LinuxGuest
 from harness.guest.ssh import Ssh
+from harness.readiness import settle
 from harness.station import DUT, NETWORK
 from harness.supply import Supply
 from harness.testbed import Testbed, first_crash
@@ -68,7 +69,7 @@ class LabTestbed(Testbed):
             self._endings.callback(far_host.close)
             self.cable = self.move_wire(far_station(far_host, far.interface, lambda: start_worker(far_host)))
             self._log_before = len(self.guest.log())
-            self.settle()
+            settle(self)
         except BaseException:
             self._endings.close()
             raise

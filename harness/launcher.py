@@ -21,6 +21,7 @@ from harness.qemu.accel import Accel
 from harness.qemu.binary import Qemu
 from harness.qemu.monitor import MonitorLost
 from harness.qemu.process import QemuProcess
+from harness.readiness import make_function, settle, wait_ready
 from harness.report.progress import report_phase
 from harness.testbed import Testbed
 
@@ -119,7 +120,7 @@ class Launcher:
         report_phase(cell.id, "boot")
         testbed = self._start(cell, image, memory=memory)
         try:
-            testbed.wait_ready()
+            wait_ready(testbed)
         except BaseException:
             testbed.close()
             raise
@@ -137,7 +138,7 @@ class Launcher:
         try:
             snapshot.load(testbed.vm, saved.state)
             if cell.nic.virtual_function:
-                testbed.make_function()
+                make_function(testbed)
         except BaseException as error:
             death = testbed.vm.death()
             testbed.close()
@@ -175,7 +176,7 @@ class Launcher:
             if cell.profile.control == "ssh":
                 self._log_in(testbed)
             if not cell.nic.virtual_function:  # which is made in each fork
-                testbed.settle()
+                settle(testbed)
             report_phase(cell.id, "snapshot")
             snapshot.save(testbed.vm, saved.state)
             saved.console.write_text(testbed.vm.console.text)

@@ -27,11 +27,8 @@ from harness.qemu.interrupts import Delivery, Programmed, Trace, own
 from harness.qemu.line import LineState, find_line, line_state
 from harness.qemu.pci import Bdf, PciFunction, PciView
 from harness.qemu.plug import Plug
-from harness.qemu.process import QemuDied, QemuProcess
-from harness.station import DUT
+from harness.qemu.process import QemuProcess
 
-FUNCTION_READY = "nicproof: function ready"
-SETTLE_DEADLINE_S = 15.0
 _CRASH = re.compile(
     r"^.*(?:Kernel panic - not syncing|Oops: |BUG: |WARNING: CPU|WARNING: .* at |general protection fault|"
     r"Out of memory: Killed|nicproof: failed: ).*$",
@@ -44,15 +41,6 @@ def first_crash(log: str) -> str | None:
     """Return the first line of a console or a kernel's log that says that something broke."""
     found = _CRASH.search(log)
     return found[0].strip() if found else None
-
-
-class BootFailure(NicproofError):
-    """A guest did not become ready."""
-
-    def __init__(self, message: str, console: str) -> None:
-        """Say why, and take along what the guest said until then."""
-        super().__init__(message)
-        self.console = console
 
 
 @dataclass
@@ -284,77 +272,6 @@ class Testbed:
         self.cable.close()
         self.vm.kill()
         rundir.remove(self.vm.directory)
-
-    def wait_ready(self) -> None:
-        """Wait for the event that the profile names.
-
-        Raises:
-            BootFailure: it panicked, or none of the events came within the profile's deadline.
-            QemuDied: QEMU ended meanwhile.
-        """
-        ready = self.cell.profile.ready
-        wanted: list[tuple[str, Callable[[], bool]]] = []
-        refusal = ""
-
-        def ssh_answers() -> bool:
-            nonlocal refusal
-            try:
-                self.connect().close()
-            except NicproofError as error:
-                refusal = f" ({error})"
-                return False
-            return True
-
-        if (text := ready.console) is not None:
-            wanted.append((f"console text {text!r}", lambda: text in self.vm.console.text))
-        if ready.ssh:
-            wanted.append(("SSH", ssh_answers))
-        if ready.dhcp:
-            wanted.append(("a DHCP request", self.neighbour.dhcp_asked.is_set))
-        if ready.arp:
-            wanted.append(("an ARP answer", self._arp_answers))
-        names = " or ".join(name for name, _ in wanted)
-        end = time.monotonic() + ready.deadline_s
-        while not any(came() for _, came in wanted):
-            if (death := self.vm.death()) is not None:
-                raise QemuDied(f"{self.cell.id}: {death} while the guest booted")
-            if (crash := self.crash()) is not None:
-                raise BootFailure(f"{self.cell.id}: the guest broke while it booted: {crash}", self.vm.console.text)
-            if time.monotonic() > end:
-                lines = self.vm.console.text.strip().splitlines()
-                last = f"the console's last line: {lines[-1].strip()!r}" if lines else "its console is silent"
-                waited = f"not ready within {ready.deadline_s:g} s, waiting for {names}{refusal}"
-                raise BootFailure(f"{self.cell.id}: {waited}; {last}", self.vm.console.text)
-            self.vm.console.wait_for_more(0.05)
-
-    def make_function(self) -> None:
-        """Have the guest's physical function make the virtual one: QEMU's snapshots do not hold it.
-
-        Raises:
-            ConsoleTimeout: the guest did not say that it has it.
-        """
-        self.vm.console.send("\n")
-        self.vm.console.wait_for(FUNCTION_READY, SETTLE_DEADLINE_S)
-        self.settle()
-
-    def settle(self) -> None:
-        """Wait until the DUT answers: a virtual function's IPv6 address comes later than its lease.
-
-        One that never does is let go on: that is for the tests to find.
-        """
-        end = time.monotonic() + SETTLE_DEADLINE_S
-        answers = [self._arp_answers]
-        if "icmpv6" not in self.cell.profile.lacks:
-            answers.append(self._neighbour_answers)
-        for answer in answers:
-            while not answer() and time.monotonic() < end and self.death() is None:
-                pass  # each round waits for an answer itself
-
-    def _neighbour_answers(self) -> bool:
-        return self.wire.solicit(DUT.ip6, deadline_s=0.2) is not None
-
-    def _arp_answers(self) -> bool:
-        return self.wire.resolve(DUT.ip, deadline_s=0.2) is not None
 
     def idle(self, seconds: float) -> None:
         """Let time pass in which nothing is asked of the guest: to see what happens by itself.

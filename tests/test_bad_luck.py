@@ -151,16 +151,16 @@ def test_a_guest_that_cannot_be_had_is_an_error_of_each_test_with_the_reason(
 
 DIES_WHILE_BOOTING = """
     import os
-    from harness.testbed import Testbed
+    from harness import launcher
 
-    wait_ready = Testbed.wait_ready
+    wait_ready = launcher.wait_ready
 
     def die(testbed):
-        Testbed.wait_ready = wait_ready
+        launcher.wait_ready = wait_ready
         os.kill(testbed.vm.pid, 6)
         wait_ready(testbed)
 
-    Testbed.wait_ready = die
+    launcher.wait_ready = die
 
     def test_one(guest):
         pass

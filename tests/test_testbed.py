@@ -17,8 +17,9 @@ from harness.launcher import Launcher
 from harness.profile import Ready
 from harness.qemu.accel import choose_accel
 from harness.qemu.binary import find_qemu
+from harness.readiness import BootFailure, wait_ready
 from harness.station import DUT
-from harness.testbed import BootFailure, Testbed
+from harness.testbed import Testbed
 
 
 @pytest.fixture(scope="module")
@@ -84,17 +85,17 @@ def test_a_guest_that_refuses_the_key_is_not_ready_and_that_is_the_reason(
     bed.image = replace(bed.image, ssh_key=other_key)
     said = r"not ready within 2 s, waiting for SSH \(root@127\.0\.0\.1 port \d+ refused the key .*/key .*\); "
     with pytest.raises(BootFailure, match=said):
-        bed.wait_ready()
+        wait_ready(bed)
 
 
 def test_a_guest_that_panics_or_whose_qemu_dies_is_not_waited_for_any_longer(fork: Callable[[], Testbed]) -> None:
     panics, dies = (awaiting(fork(), 600, console="never said by anyone") for _ in range(2))
     panics.connect().start("echo c > /proc/sysrq-trigger")
     with pytest.raises(BootFailure, match=r"the guest broke while it booted: .*Kernel panic"):
-        panics.wait_ready()
+        wait_ready(panics)
     os.kill(dies.vm.pid, signal.SIGKILL)
     with pytest.raises(NicproofError, match=r"QEMU killed by SIGKILL while the guest booted$"):
-        dies.wait_ready()
+        wait_ready(dies)
 
 
 def test_there_must_be_memory_for_a_guest(launcher: Launcher, e1000e: Cell) -> None:

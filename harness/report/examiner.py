@@ -20,13 +20,14 @@ from harness.errors import NicproofError, Unsupported
 from harness.guest.base import Guest
 from harness.guest.ssh import CommandFailed
 from harness.qemu.process import QemuDied
+from harness.readiness import BootFailure
 from harness.report.artifacts import Artifacts
 from harness.report.known_issues import load_ledger
 from harness.report.performance import Measurement
 from harness.report.progress import report_phase
 from harness.report.verdict import Outcome, Verdict
 from harness.supply import Supply
-from harness.testbed import BootFailure, Testbed
+from harness.testbed import Testbed
 
 VERDICT = "nicproof_verdict"
 FACTS = "nicproof_facts"
