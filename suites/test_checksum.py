@@ -27,7 +27,7 @@ from harness.guest.offloads import Offload
 from harness.station import DUT, WIRE
 from harness.suite import requirement
 from harness.traffic.damage import damaged, damaged_header, from_port
-from harness.traffic.exchange import DEADLINE_S
+from harness.traffic.exchange import DEADLINE_S, make_known
 from harness.traffic.frames import IPV4, IPV6, Family, difference, echo_frame, random_payloads, summing_to_zero
 from harness.traffic.transmission import (
     CARRIERS,
@@ -124,7 +124,7 @@ def test_datagram_with_a_wrong_checksum_is_dropped(guest: Guest, wire: Wire, fam
     port, before = guest.endpoint().serve("udp", family.dut), guest.checksum_errors()
     sound, spoilt = _datagrams(family, port, SOUND), _datagrams(family, port, SPOILT)
     bad = [damaged(frame) for frame in spoilt]
-    _assert_only_sound_ones_answered(wire, port, sound, bad)
+    _assert_only_sound_ones_answered(wire, family, port, sound, bad)
     checksum = Checksum.UDP_IPV4 if family is IPV4 else Checksum.UDP_IPV6
     _assert_counted(guest, checksum, before[checksum], sum(map(len, bad)))
 
@@ -136,7 +136,7 @@ def test_packet_with_a_wrong_header_checksum_is_dropped(guest: Guest, wire: Wire
     guest.set_offload(Offload.RX_CHECKSUM, offload)
     port, before = guest.endpoint().serve("udp", IPV4.dut), guest.checksum_errors()
     bad = [damaged_header(frame) for frame in _datagrams(IPV4, port, SPOILT)]
-    _assert_only_sound_ones_answered(wire, port, _datagrams(IPV4, port, SOUND), bad)
+    _assert_only_sound_ones_answered(wire, IPV4, port, _datagrams(IPV4, port, SOUND), bad)
     _assert_counted(guest, Checksum.IPV4, before[Checksum.IPV4], sum(map(len, bad)))
 
 
@@ -168,7 +168,7 @@ def test_datagram_without_a_checksum_is_accepted_over_ipv4(guest: Guest, wire: W
     guest.set_offload(Offload.RX_CHECKSUM, offload)
     port = guest.endpoint().serve("udp", IPV4.dut)
     frames = _datagrams(IPV4, port, SOUND, chksum=0)
-    _assert_only_sound_ones_answered(wire, port, frames, [[]] * len(frames))
+    _assert_only_sound_ones_answered(wire, IPV4, port, frames, [[]] * len(frames))
 
 
 @requirement("RFC 8200 8.1")
@@ -178,7 +178,7 @@ def test_datagram_without_a_checksum_is_refused_over_ipv6(guest: Guest, wire: Wi
     guest.set_offload(Offload.RX_CHECKSUM, offload)
     port = guest.endpoint().serve("udp", IPV6.dut)
     bad = [[frame] for frame in _datagrams(IPV6, port, SPOILT, chksum=0)]
-    _assert_only_sound_ones_answered(wire, port, _datagrams(IPV6, port, SOUND), bad)
+    _assert_only_sound_ones_answered(wire, IPV6, port, _datagrams(IPV6, port, SOUND), bad)
 
 
 @requirement("RFC 1122 3.2.1.2", "RFC 792 echo", "RFC 4443 2.3")
@@ -204,7 +204,10 @@ def _mixed(sound: list[bytes], bad: list[list[bytes]]) -> list[bytes]:
     return [frame for good, wrong in zip(sound, bad, strict=True) for frame in (*wrong, good)]
 
 
-def _assert_only_sound_ones_answered(wire: Wire, port: int, sound: list[bytes], bad: list[list[bytes]]) -> None:
+def _assert_only_sound_ones_answered(
+    wire: Wire, family: Family, port: int, sound: list[bytes], bad: list[list[bytes]]
+) -> None:
+    make_known(wire, family)
     with wire.capture(from_port(port)) as answers:
         wire.send(*_mixed(sound, bad))
         answered = [data_of(answer) for answer in answers.wait(len(sound), DEADLINE_S)]

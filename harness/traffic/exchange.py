@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 
+from scapy.layers.inet6 import IPv6
+
 from harness.endpoint.base import SHORTEST_FRAME, Capture, Endpoint, padded
 from harness.endpoint.cable import Direction
 from harness.endpoint.vlan import Tag, header_octets, outermost_vid, tagged
@@ -38,6 +40,17 @@ _ARP_REPLY = 42
 """Octets of an Ethernet frame with ARP for IPv4."""
 _LAST = 0xFFFF
 _ASKER_IP = "192.0.2.99"
+
+
+def make_known(wire: Wire, family: Family) -> None:
+    """Ask for the DUT's address, by which it learns the wire's: answers that wait for that overtake each other.
+
+    Linux forgets its neighbours when the link goes. Then what waited and what comes next leave by two processors.
+    """
+    if family.layer is IPv6:
+        wire.solicit(DUT.ip6, DEADLINE_S)
+    else:
+        wire.resolve(DUT.ip, DEADLINE_S)
 
 
 def carry(
