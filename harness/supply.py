@@ -1,5 +1,6 @@
 """Supplies a pristine testbed for each test: a fork of the cell's snapshot, or a DUT in a lab set up anew."""
 
+import logging
 from abc import ABC, abstractmethod
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -12,6 +13,8 @@ from harness.cell import Cell, find_cell
 from harness.errors import NicproofError
 from harness.launcher import Launcher, Saved
 from harness.testbed import Testbed
+
+_log = logging.getLogger(__name__)
 
 ENDPOINT_CELL = "linux/virtio-net-modern/msix"
 """Whose guest is the far end with --endpoint guest: virtio takes frames of every length, and is not the model that is
@@ -86,13 +89,16 @@ class Ahead:
     def take(self, cell: Cell) -> Testbed | None:
         """Return the testbed, its guest going on, if one of this cell was made.
 
-        Raises:
-            NicproofError: it could not be made.
+        One that could not be made is none: the host may have had no room for it beside the test before.
         """
         if self._made is None or self._made[0] != cell.id:
             return None
         (_, future), self._made = self._made, None
-        bed = future.result()
+        try:
+            bed = future.result()
+        except NicproofError as error:
+            _log.info("%s: no fork could be made ahead: %s", cell.id, error)
+            return None
         bed.go_on()
         return bed
 

@@ -11,7 +11,7 @@ from harness import rundir
 from harness.cell import find_cell
 from harness.endpoint.base import padded
 from harness.endpoint.cable import Direction
-from harness.launcher import Launcher
+from harness.launcher import Launcher, Saved
 from harness.qemu.accel import choose_accel
 from harness.qemu.binary import find_qemu
 from harness.qemu.snapshot import SnapshotError
@@ -93,14 +93,29 @@ def test_forks_that_nobody_takes_leave_nothing(forks: ForkSupply) -> None:
     assert _in_use() == before
 
 
-def test_a_fork_that_cannot_be_made_is_an_error_of_the_test_that_it_was_for(forks: ForkSupply, tmp_path: Path) -> None:
+@pytest.fixture
+def spoilt(forks: ForkSupply, tmp_path: Path) -> Saved:
+    """A snapshot that cannot be loaded."""
     saved = forks.saved[CELL.id]
     (tmp_path / "memory").symlink_to(saved.memory)
     (tmp_path / "console.log").touch()
     (tmp_path / "state").write_text("no snapshot")
-    forks.saved[CELL.id] = replace(saved, folder=tmp_path)
+    return replace(saved, folder=tmp_path)
+
+
+def test_a_fork_that_could_not_be_made_ahead_is_made_when_it_is_needed(forks: ForkSupply, spoilt: Saved) -> None:
+    saved, forks.saved[CELL.id] = forks.saved[CELL.id], spoilt
     forks.expect(CELL)
     forks.saved[CELL.id] = saved
+    bed = forks.testbed(CELL)
+    try:
+        assert bed.guest.link().up
+    finally:
+        bed.close()
+
+
+def test_a_fork_that_cannot_be_made_is_an_error_of_the_test_that_it_was_for(forks: ForkSupply, spoilt: Saved) -> None:
+    forks.saved[CELL.id] = spoilt
+    forks.expect(CELL)
     with pytest.raises(SnapshotError, match=f"the snapshot of {CELL.id}|loading the snapshot"):
         forks.testbed(CELL)
-    forks.testbed(CELL).close()
