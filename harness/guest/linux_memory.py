@@ -55,7 +55,7 @@ class LinuxMemory(LinuxSystem, MemoryOperations):
         self._needs_own_system("taking the system's memory")
         # MemAvailable:     125552 kB
         self._ssh.check(
-            f"mkdir -p {_PLACE} && mount -t tmpfs -o size=100% tmpfs {_PLACE} && "
+            f"mkdir -p {_PLACE} && $(command -v mount || echo busybox mount) -t tmpfs -o size=100% tmpfs {_PLACE} && "
             "available=$(sed -n 's/MemAvailable: *\\([0-9]*\\) kB/\\1/p' /proc/meminfo) && "
             f"dd if=/dev/zero of={_PLACE}/file bs=1024 count=$((available - {_LEFT_KIB})) 2>/dev/null && "
             f"find /usr -xdev -type f -exec cat {{}} + | head -c {_LEFT_KIB}k >/dev/null"
@@ -63,7 +63,7 @@ class LinuxMemory(LinuxSystem, MemoryOperations):
         try:
             yield
         finally:
-            self._ssh.check(f"umount {_PLACE}")
+            self._ssh.check(f"$(command -v umount || echo busybox umount) {_PLACE}")
 
     def starve(self) -> bool:
         """Raise the kernel's reserve above all memory there is, while all programs are frozen."""
