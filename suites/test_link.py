@@ -87,16 +87,17 @@ def test_device_itself_knows_its_link(testbed: Testbed, wire: Wire) -> None:
 
 @requirement("82540EM 13.4.17", "82574L 10.2.4.1", "82576 7.3", "virtio 1.2 5.1.4")
 def test_each_change_is_reported_once(testbed: Testbed, guest: Guest) -> None:
-    """Whoever listens for the system's reports hears each loss and each return of the link, once, in order."""
+    """Whoever listens for the system's reports hears each loss and each return of the link, once, in order.
+
+    Each change waits for the report of the one before: a system may make one report of two changes.
+    """
     guest.watch_link()
-    for _ in range(ROUNDS):
-        testbed.plug.pull_cable()
-        _assert_link(guest, False, "after the cable was pulled")
-        testbed.plug.plug_cable()
-        _assert_link(guest, True, "after the cable was plugged in again")
-    expected = [False, True] * ROUNDS
-    seen = guest.link_events(len(expected))
-    assert seen == expected, f"expected the reports (True: up) {expected}, heard {seen}"
+    changes: list[bool] = []
+    for up in (False, True) * ROUNDS:
+        changes.append(up)
+        (testbed.plug.plug_cable if up else testbed.plug.pull_cable)()
+        seen = guest.link_events(len(changes))
+        assert seen == changes, f"expected the reports (True: up) {changes}, heard {seen}"
 
 
 @requirement("82540EM 13.4.2", "82574L 10.2.2.2", "82576 8.2.2", "virtio 1.2 5.1.4")
