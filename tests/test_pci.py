@@ -1,6 +1,7 @@
 """The device's witness: configuration space, capabilities and lines of real models that only firmware has set up."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -10,7 +11,16 @@ from harness.errors import NicproofError
 from harness.nic import CATALOGUE, NicModel
 from harness.qemu.binary import Qemu, find_qemu
 from harness.qemu.line import find_line, line_state
-from harness.qemu.pci import Bdf, Ecam, PciFunction, PciView, PortPair, read_memory
+from harness.qemu.pci import (
+    CAPABILITY_MSI,
+    Bdf,
+    Ecam,
+    PciFunction,
+    PciView,
+    PortPair,
+    capabilities_of,
+    read_memory,
+)
 from harness.qemu.process import QemuProcess
 from tests.conftest import wait_until
 
@@ -175,3 +185,27 @@ def test_what_is_not_there_is_said(machine: Machine) -> None:
         find_line(machine.vm.monitor, machine.view.space, machine.kind, Bdf(99, 0, 0), 1)
     with pytest.raises(NicproofError, match=r"has no SR-IOV capability$|has 0 virtual functions, not 1$"):
         machine.view.virtual_function(machine.bdf)
+
+
+class Words:
+    """A configuration space with the same words in every function."""
+
+    def __init__(self, words: Mapping[int, int], otherwise: int) -> None:
+        self._words = words
+        self._otherwise = otherwise
+
+    def read(self, bdf: Bdf, offset: int) -> int:
+        return self._words.get(offset, self._otherwise)
+
+    def undisturbed(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+
+def test_a_function_that_does_not_answer_is_said_to_be_none() -> None:
+    with pytest.raises(NicproofError, match=r"^no PCI function answers at 01:00\.0$"):
+        capabilities_of(Words({}, otherwise=0xFFFF_FFFF), Bdf(1, 0, 0))
+
+
+def test_a_list_of_capabilities_that_leads_back_into_itself_ends() -> None:
+    words = Words({0x04: 0x00100006, 0x34: 0x40, 0x40: 0x5001, 0x50: 0x4005}, otherwise=0)
+    assert capabilities_of(words, Bdf(1, 0, 0)) == {0x01: 0x40, CAPABILITY_MSI: 0x50}

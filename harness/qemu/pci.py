@@ -19,6 +19,8 @@ COMMAND_INTX_DISABLE = 1 << 10
 CAPABILITY_MSI = 0x05
 CAPABILITY_MSIX = 0x11
 EXTENDED_SRIOV = 0x0010
+MOST_CAPABILITIES = 48
+"""There is room for in the 192 octets behind the header."""
 ETHERNET_CLASS = 0x0200
 """Base class and subclass (PCI 3.0, appendix D)."""
 
@@ -212,22 +214,31 @@ def _devices(buses: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
                 yield from _devices([device["pci_bridge"]])
 
 
-def _capabilities(space: ConfigSpace, bdf: Bdf) -> dict[int, int]:
-    """Return capability id -> offset (PCI 3.0 6.7)."""
+def capabilities_of(space: ConfigSpace, bdf: Bdf) -> dict[int, int]:
+    """Return capability id -> offset (PCI 3.0 6.7).
+
+    Raises:
+        NicproofError: no function answers there: all reads as ones, as behind a bridge that is just being set up.
+    """
     found: dict[int, int] = {}
-    if not space.read(bdf, 0x04) >> 16 & 0x10:
+    command_and_status = space.read(bdf, 0x04)
+    if command_and_status == 0xFFFF_FFFF:
+        raise NicproofError(f"no PCI function answers at {bdf}")
+    if not command_and_status >> 16 & 0x10:
         return found
     offset = space.read(bdf, 0x34) & 0xFC
-    while offset and len(found) < 48:
+    for _ in range(MOST_CAPABILITIES):  # a list that leads back into itself ends, too
+        if not offset:
+            break
         word = space.read(bdf, offset)
-        found[word & 0xFF] = offset
+        found.setdefault(word & 0xFF, offset)
         offset = word >> 8 & 0xFC
     return found
 
 
 def _extended_capability(space: ConfigSpace, bdf: Bdf, wanted: int) -> int | None:
     offset, seen = 0x100, 0
-    while offset and seen < 48 and (word := space.read(bdf, offset)) != 0xFFFF_FFFF:
+    while offset and seen < MOST_CAPABILITIES and (word := space.read(bdf, offset)) != 0xFFFF_FFFF:
         seen += 1
         if word & 0xFFFF == wanted:
             return offset
@@ -318,7 +329,7 @@ class PciView:
             at = _extended_capability(space, of_vf[0], EXTENDED_SRIOV)
             assert at is not None, "a virtual function's physical function has the SR-IOV capability"
             ids = space.read(of_vf[0], 0x00) & 0xFFFF | space.read(of_vf[0], at + 0x18) & 0xFFFF0000
-        capabilities = _capabilities(space, bdf)
+        capabilities = capabilities_of(space, bdf)
         msi, msi_enabled = None, False
         if (at_msi := capabilities.get(CAPABILITY_MSI)) is not None:
             msi_enabled, msi = self._msi(bdf, at_msi)
