@@ -60,7 +60,7 @@ BENCHMARKS = (
     ),
     Benchmark(Row("memory-fork", "MB", "QEMU of a fork after a test's work", Bound(400)), boots.memory_of_fork),
     Benchmark(Row("memory-boot", "MB", "QEMU of a booted guest before it is saved", Bound(400)), boots.memory_of_boot),
-    Benchmark(Row("share-forks", "%", "of a test's time, making its fork"), shares.forks, once=True),
+    Benchmark(Row("share-forks", "%", "of a test's time, it waits for its fork"), shares.forks, once=True),
     Benchmark(Row("share-guests", "%", "of a test's time, the guest works or is waited for"), shares.guests, once=True),
     Benchmark(
         Row("share-harness", "%", "of a test's time, the harness's own process works", Bound(15)),

@@ -2,7 +2,7 @@
 
 From the test cases of one whole cell, one after the other. While the guest works, or a test waits for it, the harness
 does nothing: so its own share is the time in which its process is on a processor, the forks' is the rest of the time in
-which they are made, and the guests' all other.
+which they are waited for, as most are made while the test before runs, and the guests' all other.
 """
 
 import json
@@ -27,7 +27,7 @@ class _Shares:
 
 
 def forks(setting: Setting) -> float:
-    """Measure how many percent of a test case's time the making of its fork is."""
+    """Measure how many percent of its time a test case waits for its fork."""
     return _shares(setting).forks
 
 

@@ -40,7 +40,7 @@ class Spent:
     case: str
     whole: Clock = field(default_factory=Clock)
     fork: Clock = field(default_factory=Clock)
-    """The part of it in which its testbed was made."""
+    """The part of it in which its testbed was waited for."""
 
 
 class _TimedSupply(ForkSupply):

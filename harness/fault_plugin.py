@@ -17,7 +17,7 @@ from harness.errors import NicproofError
 from harness.fault import FaultyCell, FaultyLauncher, load_faults
 from harness.plugin import BENCH, Bench
 from harness.profile import load_profile
-from harness.report.examiner import VERDICT, test_name
+from harness.report.examiner import VERDICT, cell_of, test_name
 from harness.supply import ForkSupply
 
 
@@ -87,8 +87,7 @@ def _case(item: pytest.Item, cell: FaultyCell) -> str:
 
 
 def _cell(item: pytest.Item) -> FaultyCell | None:
-    callspec = getattr(item, "callspec", None)
-    cell = callspec.params.get("cell") if callspec else None
+    cell = cell_of(item)
     return cell if isinstance(cell, FaultyCell) else None
 
 

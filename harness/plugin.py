@@ -18,7 +18,7 @@ from harness.launcher import Launcher
 from harness.profile import Profile, load_profile, with_own
 from harness.qemu.accel import choose_accel
 from harness.qemu.binary import find_qemu
-from harness.report.examiner import MEASUREMENTS, Examiner
+from harness.report.examiner import MEASUREMENTS, Examiner, cell_of, cell_parameter
 from harness.report.messages import show_messages
 from harness.report.performance import Measure, Measurement
 from harness.report.recorder import Recorder
@@ -169,20 +169,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the cells one after the other; a test that applies to none of them does not exist."""
-    items[:] = [item for item in items if _cell_of(item) is not NOWHERE]
+    items[:] = [item for item in items if cell_parameter(item) is not NOWHERE]
     order: dict[Cell, int] = {}
 
     def place(item: pytest.Item) -> int:
-        cell = _cell_of(item)
-        return order.setdefault(cell, len(order)) if isinstance(cell, Cell) else -1
+        cell = cell_of(item)
+        return order.setdefault(cell, len(order)) if cell is not None else -1
 
     items.sort(key=place)
-
-
-def _cell_of(item: pytest.Item) -> object:
-    """Return the cell that a test of the suites runs on, `NOWHERE`, or None for any other test."""
-    callspec = getattr(item, "callspec", None)
-    return callspec.params.get("cell") if callspec else None
 
 
 @pytest.fixture

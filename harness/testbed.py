@@ -189,6 +189,18 @@ class Testbed:
             return Guest()
         return LinuxGuest(self.connect(), str(self.bdf))
 
+    @contextmanager
+    def new_warnings(self) -> Iterator[list[str]]:
+        """Note what a block leaves in the system's log about the DUT, at warning level or worse; complete at its end.
+
+        Raises:
+            Unsupported: nobody can read the log.
+        """
+        drivers = self.cell.nic_profile.drivers
+        before, found = len(self.guest.warnings(drivers)), list[str]()
+        yield found
+        found += self.guest.warnings(drivers)[before:]
+
     def log_in(self) -> None:
         """Do what the first questions to the guest and its endpoint would wait for; a failure is left to them."""
         with suppress(NicproofError):

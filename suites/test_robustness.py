@@ -13,7 +13,7 @@ wire's own station, for the DUT has to believe what one says of itself. What nee
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 
 import pytest
 
@@ -50,10 +50,9 @@ PROTOCOLS = {"tcp": 6, "sctp": 132}
 @contextmanager
 def _no_warning(testbed: Testbed, when: str) -> Iterator[None]:
     """Assert that a block leaves no warning about the DUT in the kernel log, if anybody can read it."""
-    guest, drivers = testbed.guest, testbed.cell.nic_profile.drivers
-    said = guest.warnings(drivers) if guest.claims else []
-    yield
-    warnings = guest.warnings(drivers)[len(said) :] if guest.claims else []
+    noting: AbstractContextManager[list[str]] = testbed.new_warnings() if testbed.guest.claims else nullcontext([])
+    with noting as warnings:
+        yield
     assert not warnings, f"expected no warning about the DUT in the kernel log {when}, seen: {warnings[0]}"
 
 

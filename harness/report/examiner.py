@@ -49,10 +49,15 @@ def test_name(node_id: str, cell_id: str) -> str:
     return f"{head}[{rest}]" if rest else head
 
 
+def cell_parameter(item: pytest.Item) -> object:
+    """Return what a test of the suites has in the place of its cell; None for any other test."""
+    callspec = getattr(item, "callspec", None)
+    return callspec.params.get("cell") if callspec else None
+
+
 def cell_of(item: pytest.Item) -> Cell | None:
     """Return the cell that a test of the suites runs on; None for any other test."""
-    callspec = getattr(item, "callspec", None)
-    cell = callspec.params.get("cell") if callspec else None
+    cell = cell_parameter(item)
     return cell if isinstance(cell, Cell) else None
 
 

@@ -1,6 +1,6 @@
 """performance.json: what the tests of a run have measured, for whoever compares it with another run's.
 
-reports/README.md describes the fields. Whoever changes their names or meaning changes `VERSION`; a new field does not.
+README.md describes the fields. Whoever changes their names or meaning changes `VERSION`; a new field does not.
 """
 
 import json

@@ -3,8 +3,6 @@
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 
-from scapy.layers.inet6 import IPv6
-
 from harness.endpoint.base import SHORTEST_FRAME, Capture, Endpoint, padded
 from harness.endpoint.cable import Direction
 from harness.endpoint.vlan import Tag, header_octets, outermost_vid, tagged
@@ -13,6 +11,7 @@ from harness.guest.base import Guest
 from harness.station import DUT, WIRE
 from harness.traffic.frames import (
     HEADER,
+    IPV6,
     LOCAL_EXPERIMENT,
     Family,
     arp_frame,
@@ -47,7 +46,7 @@ def make_known(wire: Wire, family: Family) -> None:
 
     Linux forgets its neighbours when the link goes. Then what waited and what comes next leave by two processors.
     """
-    if family.layer is IPv6:
+    if family is IPV6:
         wire.solicit(DUT.ip6, DEADLINE_S)
     else:
         wire.resolve(DUT.ip, DEADLINE_S)

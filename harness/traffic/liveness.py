@@ -26,6 +26,7 @@ from harness.traffic.frames import (
 )
 
 ANSWER_DEADLINE_S = 30.0
+_NO_ANSWER = f"expected an answer within {ANSWER_DEADLINE_S:g} s, none came"
 _SIZES, _SIZES_OF_ECHOES = range(46, 1501, 50), range(18, 1453, 50)
 """Octets of payload, and of what is echoed."""
 _PATIENCE_S, _MOST_PATIENCE_S = 0.2, 2.0
@@ -42,7 +43,7 @@ Question = Callable[[int], tuple[bytes, bytes]]
 def what_fails(guest: Guest, wire: Wire) -> str:
     """Say what the DUT fails to do: answer, or carry frames of all sizes both ways, whole and in order."""
     if not _answers(wire, _who_has_it):
-        return f"expected an answer within {ANSWER_DEADLINE_S:g} s, none came"
+        return _NO_ANSWER
     for direction in Direction:
         frames = [frame(direction, LOCAL_EXPERIMENT, payload) for payload in random_payloads(_SIZES)]
         if wrong := difference(frames, carry(direction, frames, guest, wire)):
@@ -53,7 +54,7 @@ def what_fails(guest: Guest, wire: Wire) -> str:
 def what_fails_of_echoes(wire: Wire, families: Iterable[Family]) -> str:
     """Say what the DUT fails to do that needs nobody inside it: answer, or return echoes of all sizes."""
     if not _answers(wire, _who_has_it):
-        return f"expected an answer within {ANSWER_DEADLINE_S:g} s, none came"
+        return _NO_ANSWER
     for family in families:
         if not _answers(wire, _echo(family)):
             return f"expected an echo over {family} within {ANSWER_DEADLINE_S:g} s, none came"

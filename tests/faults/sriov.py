@@ -223,6 +223,6 @@ FAULTS = (
         "the virtual functions' driver stays",
         cell="igb/msix",
         tests=sriov("functions_without_a_driver_are_silent"),
-        tampered=in_guest("""echo 'case $1 in -r) ;; *) exec /real/modprobe "$@" ;; esac' | instead modprobe"""),
+        tampered=in_guest(without("modprobe", "-r*")),
     ),
 )
