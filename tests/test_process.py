@@ -4,7 +4,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -126,6 +128,35 @@ def test_a_qemu_that_is_gone_or_silent_is_told_from_one_that_refuses(started: St
     for _ in range(2):
         with pytest.raises(MonitorLost, match=r"^QEMU closed its monitor during query-status"):
             dead.monitor.execute("query-status")
+
+
+def test_an_event_is_not_waited_for_once_qemu_is_gone(started: Started) -> None:
+    vm = started()
+    killer = threading.Timer(0.3, os.kill, (vm.pid, signal.SIGKILL))
+    killer.start()
+    with pytest.raises(MonitorLost, match=r"^QEMU closed its monitor during the event that never comes"):
+        vm.monitor.wait_event("the event that never comes", lambda event: False, 60)
+    killer.join()
+    assert str(vm.death()).startswith("QEMU killed by SIGKILL")
+
+
+LINGERS = """
+import os, subprocess, sys, time
+qemu = subprocess.Popen(sys.argv[1:], close_fds=False)
+os.closerange(3, 256)
+qemu.wait()
+time.sleep(0.5)
+sys.exit(7)
+"""
+
+
+def test_a_qemu_that_has_closed_its_monitor_but_not_ended_yet_is_waited_for(qemu: Qemu, tmp_path: Path) -> None:
+    lingers = replace(qemu, argv=(sys.executable, "-c", LINGERS, *qemu.argv))
+    with QemuProcess(lingers, MACHINE, tmp_path, memory_mib=32) as vm:
+        vm.monitor.execute("quit")
+        with pytest.raises(MonitorLost):
+            vm.monitor.execute("query-status")
+        assert str(vm.death()).startswith("QEMU exited with status 7")
 
 
 def test_events_are_waited_for_and_others_passed_over(started: Started) -> None:

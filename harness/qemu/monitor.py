@@ -6,7 +6,7 @@ import socket
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from qemu.qmp import EventListener, ExecuteError, QMPClient, QMPError
+from qemu.qmp import EventListener, ExecuteError, QMPClient, QMPError, Runstate
 
 from harness.errors import NicproofError
 
@@ -28,12 +28,16 @@ class Monitor:
     """A QMP session over a connected socket.
 
     Commands have a deadline, because a QEMU that hangs would otherwise hang the harness with it.
+
+    Attributes:
+        closed: whether QEMU was seen to close it, which it does only when it ends.
     """
 
     def __init__(self, connection: socket.socket, command_deadline_s: float = 30.0) -> None:
         self._loop = asyncio.new_event_loop()
         self._client = QMPClient("nicproof")
         self._deadline_s = command_deadline_s
+        self.closed = False
         self._heard = EventListener()
         self._client.register_listener(self._heard)
         self._run(self._client.connect(connection), "the QMP greeting")
@@ -47,6 +51,7 @@ class Monitor:
         except ExecuteError as error:
             raise CommandRefused(f"QEMU refused {what}: {error}") from None
         except (QMPError, OSError, EOFError) as error:
+            self.closed = True
             raise MonitorLost(f"QEMU closed its monitor during {what}: {error}") from None
 
     def execute(self, command: str, **arguments: object) -> Any:
@@ -72,10 +77,19 @@ class Monitor:
         """
 
         async def heard() -> dict[str, Any]:
-            while True:
-                event = dict(await self._heard.get())
-                if wanted(event):
-                    return event
+            end = asyncio.ensure_future(self._client.runstate_changed())
+            news = asyncio.ensure_future(self._heard.get())
+            try:
+                while self._client.runstate is Runstate.RUNNING or not self._heard.empty() or news.done():
+                    await asyncio.wait((news, end), return_when=asyncio.FIRST_COMPLETED)
+                    if news.done():
+                        if wanted(event := dict(news.result())):
+                            return event
+                        news = asyncio.ensure_future(self._heard.get())
+            finally:
+                end.cancel()
+                news.cancel()
+            raise EOFError("it has ended")
 
         return self._run(heard(), what, deadline_s)
 

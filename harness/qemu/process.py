@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -137,9 +138,16 @@ class QemuProcess:
         """The command line, quoted for a shell."""
         return shlex.join(self.argv)
 
+    def _status(self) -> int | None:
+        """How it ended; a QEMU that has closed its monitor is waited for, because that is the first thing to end."""
+        if hasattr(self, "monitor") and self.monitor.closed:
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(10)
+        return self._process.poll()
+
     def death(self) -> str | None:
         """How QEMU ended, if it ended though nobody asked it to; else None."""
-        if self._ended_on_purpose or (status := self._process.poll()) is None:
+        if self._ended_on_purpose or (status := self._status()) is None:
             return None
         how = f"killed by {signal.Signals(-status).name}" if status < 0 else f"exited with status {status}"
         messages = self.messages()
@@ -148,14 +156,13 @@ class QemuProcess:
     @property
     def crashed(self) -> bool:
         """Whether QEMU ended by a fault of its own (abort, segmentation fault): a finding about the device model."""
-        status = self._process.poll()
+        status = self._status()
         faults = (-signal.SIGABRT, -signal.SIGSEGV, -signal.SIGILL, -signal.SIGFPE)
         return not self._ended_on_purpose and status in faults
 
     def kill(self) -> None:
         """End QEMU at once and close everything that belonged to it. May be called twice."""
-        self._process.poll()
-        self._ended_on_purpose = self._ended_on_purpose or self._process.returncode is None
+        self._ended_on_purpose = self._ended_on_purpose or self._status() is None
         if self._process.returncode is None:
             self._process.kill()
             self._process.wait(30)
