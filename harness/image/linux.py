@@ -23,7 +23,9 @@ from harness.profile import BuiltImage
 
 APPEND = (
     "console=ttyS0 loglevel=5 mitigations=off no_timer_check nokaslr random.trust_cpu=on tsc=reliable 8250.nr_uarts=1 "
-    "initcall_blacklist=jent_mod_init"  # a source of randomness that tests itself for long; the processor has one
+    "initcall_blacklist=jent_mod_init "  # a source of randomness that tests itself for long; the processor has one
+    # What no driver is concerned with and every process pays for, of which each test starts some.
+    "lsm= psi=0 cgroup_disable=memory,cpu,cpuset,io,pids randomize_kstack_offset=off"
 )
 _COMPRESSOR = "lz4"
 _NEEDS_MIB = 500

@@ -13,6 +13,9 @@ FCS = 4
 """Octets (IEEE 802.3-2022, 3.2.9)."""
 DEADLINE_S = 10.0
 """For a counter to say what it must, when all has passed: drivers refresh some of them every two seconds only."""
+PAUSE_S = 0.1
+"""Between two readings that are waited with: counters announce nothing, and to read them without a pause would keep the
+guest from what it is to count."""
 Picked = TypeVar("Picked")
 Read = TypeVar("Read")
 
@@ -95,3 +98,4 @@ class Window:
             pair = expect(), pick(self._read() - self._base)
             if pair[0] == pair[1] or time.monotonic() > end:
                 return pair
+            time.sleep(PAUSE_S)
