@@ -1,7 +1,9 @@
 """The endpoint's far side as a program of its own: what it answers, refuses and echoes."""
 
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -9,6 +11,8 @@ from typing import Any, BinaryIO, cast
 import pytest
 
 from harness.endpoint import worker
+from harness.endpoint.cable import CableStuck
+from harness.endpoint.remote import RemoteEndpoint, WorkerConnection
 from harness.endpoint.worker import join_frames, message, read_message, split_frames
 
 
@@ -54,6 +58,37 @@ def test_what_it_cannot_do_it_says_and_goes_on(do: str, said: str, program: "sub
 
 def test_an_interface_that_does_not_exist_is_refused(program: "subprocess.Popen[bytes]") -> None:
     assert "error" in ask(program, "capture", interface="nosuch0")[0]
+
+
+class Stuck:
+    """A sender whose frames nobody takes."""
+
+    def __init__(self) -> None:
+        self.outs, self._nobody = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.outs.settimeout(0.1)
+
+    def close(self) -> None:
+        self.outs.close()
+        self._nobody.close()
+
+
+def test_an_interface_that_takes_no_frame_is_the_duts_failure() -> None:
+    here, there = socket.socketpair()
+    served = worker.Worker()
+    served._senders["eth1"] = Stuck()
+    stream = there.makefile("rwb")
+    thread = threading.Thread(target=served.serve, args=(stream, stream))
+    thread.start()
+    connection = WorkerConnection(cast(Any, here))
+    try:
+        with pytest.raises(CableStuck, match=r"^the cable is stuck: eth1 took no frame for \d+ s$"):
+            RemoteEndpoint(connection, "eth1").send(bytes(60), repeat=10_000)
+    finally:
+        here.shutdown(socket.SHUT_RDWR)
+        connection.close()
+        thread.join()
+        for opened in (stream, there):
+            opened.close()
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp"])

@@ -67,7 +67,7 @@ class _Captured(bytes):
 
 
 class CableStuck(NicproofError):
-    """A DUT that takes no frame has its QEMU read none, until no more can wait."""
+    """A DUT that takes no frame, from either side: its QEMU reads none, or its driver has its system send none."""
 
 
 class CableEnd(Protocol):

@@ -12,6 +12,7 @@ import paramiko
 from scapy.packet import Packet
 
 from harness.endpoint.base import Capture, Endpoint
+from harness.endpoint.cable import CableStuck
 from harness.endpoint.worker import join_frames, message, read_message, split_frames
 from harness.errors import NicproofError, Unsupported
 
@@ -113,9 +114,15 @@ class RemoteEndpoint(Endpoint):
         self.interface = interface
 
     def send(self, *frames: Packet | bytes, repeat: int = 1, cpu: int | None = None) -> None:
-        """Send frames in order, `repeat` times, from processor `cpu` if given."""
+        """Send frames in order, `repeat` times, from processor `cpu` if given.
+
+        Raises:
+            CableStuck: the interface took no frame for a long time.
+        """
         blob = join_frames(bytes(frame) for frame in frames)
-        self.worker.ask("send", blob, patience_s=60.0, interface=self.interface, repeat=repeat, cpu=cpu)
+        answer, _ = self.worker.ask("send", blob, patience_s=60.0, interface=self.interface, repeat=repeat, cpu=cpu)
+        if "stuck" in answer:
+            raise CableStuck(f"the cable is stuck: {answer['stuck']}")
 
     def refuses(self, frame: bytes) -> bool:
         """Send a frame; return whether the host's system refuses it as too long."""

@@ -27,6 +27,8 @@ RECEIVE_BUFFER = 32 << 20
 SO_RCVBUFFORCE = 33
 LONGEST_FRAME = 65536 + 64
 """Octets: the longest packet there is, behind an Ethernet header."""
+SEND_DEADLINE_S = 30
+"""For an interface to take a frame: one whose driver has stopped its queue for good would keep the sender for ever."""
 BATCH = 64
 """Frames taken at once from a socket that does not block."""
 UDP_SEGMENT = 103
@@ -231,11 +233,15 @@ class Worker:
             os.sched_setaffinity(0, {cpu})
         if interface not in self._senders:
             self._senders[interface] = conf.L2socket(iface=interface, promisc=False)
+            self._senders[interface].outs.settimeout(SEND_DEADLINE_S)
         frames = split_frames(blob)
         transmit = self._senders[interface].outs.send
-        for _ in range(repeat):
-            for frame in frames:
-                transmit(frame)
+        try:
+            for _ in range(repeat):
+                for frame in frames:
+                    transmit(frame)
+        except TimeoutError:
+            return {"stuck": f"{interface} took no frame for {SEND_DEADLINE_S} s"}, b""
         return {"sent": repeat * len(frames)}, b""
 
     def do_capture(
