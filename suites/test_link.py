@@ -21,7 +21,7 @@ from harness.suite import applies_to, requirement
 from harness.testbed import Testbed
 from harness.traffic.exchange import carry
 from harness.traffic.frames import LOCAL_EXPERIMENT, arp_frame, difference, frame, random_payloads
-from harness.traffic.stimulus import answers_within
+from harness.traffic.liveness import answers
 
 ROUNDS = 3
 FLAPS = 50
@@ -45,7 +45,7 @@ def _assert_link(guest: Guest, up: bool, when: str) -> None:
 
 def _assert_answers(wire: Wire, when: str) -> None:
     """Assert that the DUT answers before the link's deadline."""
-    assert answers_within(wire, LINK_DEADLINE_S), f"expected an answer within {LINK_DEADLINE_S:g} s {when}, none came"
+    assert answers(wire, LINK_DEADLINE_S), f"expected an answer within {LINK_DEADLINE_S:g} s {when}, none came"
 
 
 def _replug(plug: Plug, times: int) -> None:

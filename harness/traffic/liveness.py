@@ -42,7 +42,7 @@ Question = Callable[[int], tuple[bytes, bytes]]
 
 def what_fails(guest: Guest, wire: Wire) -> str:
     """Say what the DUT fails to do: answer, or carry frames of all sizes both ways, whole and in order."""
-    if not _answers(wire, _who_has_it):
+    if not answers(wire):
         return _NO_ANSWER
     for direction in Direction:
         frames = [frame(direction, LOCAL_EXPERIMENT, payload) for payload in random_payloads(_SIZES)]
@@ -53,7 +53,7 @@ def what_fails(guest: Guest, wire: Wire) -> str:
 
 def what_fails_of_echoes(wire: Wire, families: Iterable[Family]) -> str:
     """Say what the DUT fails to do that needs nobody inside it: answer, or return echoes of all sizes."""
-    if not _answers(wire, _who_has_it):
+    if not answers(wire):
         return _NO_ANSWER
     for family in families:
         if not _answers(wire, _echo(family)):
@@ -63,9 +63,14 @@ def what_fails_of_echoes(wire: Wire, families: Iterable[Family]) -> str:
     return ""
 
 
-def _answers(wire: Wire, question: Question) -> bool:
+def answers(wire: Wire, deadline_s: float = ANSWER_DEADLINE_S) -> bool:
+    """Ask the DUT for its address until it answers the last question: whether it did, and in time."""
+    return _answers(wire, _who_has_it, deadline_s)
+
+
+def _answers(wire: Wire, question: Question, deadline_s: float = ANSWER_DEADLINE_S) -> bool:
     """Ask until the last question is answered: all that came before it, by the same queue, is dealt with then."""
-    end = time.monotonic() + ANSWER_DEADLINE_S
+    end = time.monotonic() + deadline_s
     for number in count():
         asked, due = question(number)
         with wire.capture(partial(_begins_with, due)) as answers:

@@ -161,12 +161,3 @@ def flood_in_background(wire: Wire, interval_s: float = LOAD_INTERVAL_S) -> Iter
     request = arp_frame(1, WIRE.mac, WIRE.ip, DUT.mac, "00:00:00:00:00:00", DUT.ip)
     with suppress(CableStuck), load(wire, [request], interval_s):
         yield
-
-
-def answers_within(wire: Wire, deadline_s: float) -> bool:
-    """Ask the DUT for its address until it answers: whether it did, and in time."""
-    end = time.monotonic() + deadline_s
-    while time.monotonic() < end:
-        if wire.resolve(DUT.ip, 0.2) is not None:
-            return True
-    return False
