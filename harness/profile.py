@@ -25,6 +25,7 @@ from harness.profile_image import (
     DiskImage,
     Image,
     KernelImage,
+    RomImage,
     Suite,
     image_class,
     image_kind,
@@ -44,7 +45,9 @@ __all__ = [
     "Profile",
     "Queues",
     "Ready",
+    "RomImage",
     "Suite",
+    "Typed",
     "hardware_cannot",
     "load_profile",
     "machine_of",
@@ -69,8 +72,20 @@ def hardware_cannot(nic: NicModel, mode: InterruptMode) -> str | None:
     return None
 
 
+class Typed(Facts):
+    """What is typed on the serial console once the guest has said something."""
+
+    expect: Text
+    """What the guest says, after what was typed before."""
+    send: Text
+    """What is typed then, with its line end."""
+
+
 class Ready(Facts):
-    """What shows that the guest is ready: the first of the named events."""
+    """What shows that the guest is ready: the first of the named events, once everything is typed."""
+
+    dialogue: tuple[Typed, ...] = ()
+    """What is typed on the serial console while the guest boots, in this order."""
 
     console: Text | None = None
     """Text on the serial console."""
@@ -183,7 +198,7 @@ class Profile(Facts):
             if self.ready.ssh:
                 yield ("ready", "ssh"), "is true, but control is none; allowed: console, dhcp, arp"
             return
-        if isinstance(self.image, KernelImage):
+        if isinstance(self.image, KernelImage | RomImage):
             yield (
                 ("control",),
                 "is 'ssh', but only a built image or a disk with its key has an SSH server; allowed: none",

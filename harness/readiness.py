@@ -1,9 +1,12 @@
 """When a guest is ready: the event that its profile names has come, and its DUT answers."""
 
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 
 from harness.errors import NicproofError
+from harness.profile import Typed
+from harness.qemu.console import Console
 from harness.qemu.process import QemuDied
 from harness.station import DUT
 from harness.testbed import Testbed
@@ -50,9 +53,10 @@ def wait_ready(bed: Testbed) -> None:
         wanted.append(("a DHCP request", bed.neighbour.dhcp_asked.is_set))
     if ready.arp:
         wanted.append(("an ARP answer", lambda: _answers_arp(bed)))
+    dialogue = _Dialogue(console, ready.dialogue)
     names = " or ".join(name for name, _ in wanted)
     end = time.monotonic() + ready.deadline_s
-    while not any(came() for _, came in wanted):
+    while (left := dialogue.go_on()) or not any(came() for _, came in wanted):
         if (death := bed.vm.death()) is not None:
             raise QemuDied(f"{cell.id}: {death} while the guest booted")
         if (crash := bed.crash()) is not None:
@@ -60,9 +64,27 @@ def wait_ready(bed: Testbed) -> None:
         if time.monotonic() > end:
             lines = console.text.strip().splitlines()
             last = f"the console's last line: {lines[-1].strip()!r}" if lines else "its console is silent"
-            waited = f"not ready within {ready.deadline_s:g} s, waiting for {names}{refusal}"
+            awaited = f"console text {left[0].expect!r}" if left else names
+            waited = f"not ready within {ready.deadline_s:g} s, waiting for {awaited}{refusal}"
             raise BootFailure(f"{cell.id}: {waited}; {last}", console.text)
         console.wait_for_more(0.05)
+
+
+class _Dialogue:
+    """Types what a guest is to be told while it boots."""
+
+    def __init__(self, console: Console, steps: Sequence[Typed]) -> None:
+        self._console = console
+        self._left = deque(steps)
+        self._heard = 0
+
+    def go_on(self) -> Sequence[Typed]:
+        """Type whatever the guest has asked for by now, and return what it has not asked for yet."""
+        while self._left and (at := self._console.text.find(self._left[0].expect, self._heard)) >= 0:
+            said = self._left.popleft()
+            self._heard = at + len(said.expect)
+            self._console.send(said.send)
+        return self._left
 
 
 def make_function(bed: Testbed) -> None:

@@ -84,7 +84,7 @@ def _control(cell: Cell) -> list[str]:
 
 
 def _boot(cell: Cell, image: BootImage) -> list[str]:
-    arguments: list[str] = []
+    arguments: list[str] = [] if image.rom is None else ["-bios", str(image.rom)]
     if image.kernel is not None:
         arguments += ["-kernel", str(image.kernel)]
         if image.initrd is not None:
