@@ -15,7 +15,7 @@ from harness.cell import Cell, all_cells
 from harness.debian import SUITES, mirror
 from harness.errors import NicproofError
 from harness.image import build_image
-from harness.profile import BuiltImage, KernelImage, Profile, load_profile, profile_names
+from harness.profile import BuiltImage, KernelImage, Profile, RomImage, load_profile, profile_names
 from harness.qemu.accel import choose_accel
 from harness.qemu.binary import find_qemu
 from harness.qemu.process import HEADROOM_MIB, available_mib
@@ -193,7 +193,7 @@ def _needed(profile: Profile, to_build: tuple[Finding, ...]) -> tuple[Finding, .
     match profile.image:
         case BuiltImage():
             return (*to_build, _disk(_BUILD_MIB))
-        case KernelImage(package=str()):
+        case KernelImage(package=str()) | RomImage(package=str()):
             return tuple(finding for finding in to_build if finding.subject in ("mmdebstrap", "Debian mirror"))
         case _:
             return ()

@@ -109,7 +109,7 @@ class LabTestbed(Testbed):
         """Whether the host's kernel has stopped: then it answers no more anyhow."""
         return False
 
-    def papers(self) -> dict[str, str]:
+    def papers(self) -> dict[str, str | bytes]:
         """Return nothing: all that explains a failure here needs an answer of the host."""
         return {}
 

@@ -64,6 +64,11 @@ class Saved:
         """What the guest said while it booted."""
         return self.folder / "console.log"
 
+    @property
+    def screen(self) -> Path:
+        """What the guest showed at that moment, where it has a display."""
+        return self.folder / "screen.png"
+
 
 @dataclass(frozen=True)
 class Launcher:
@@ -135,6 +140,7 @@ class Launcher:
         said = saved.console.read_text(errors="replace")
         testbed = self._start(cell, saved.image, impairment, memory=saved.memory, disk=saved.disk, incoming=True)
         testbed.boot_console = said
+        testbed.boot_screen = saved.screen.read_bytes() if saved.screen.exists() else None
         try:
             snapshot.load(testbed.vm, saved.state)
             if cell.nic.virtual_function:
@@ -180,6 +186,8 @@ class Launcher:
             report_phase(cell.id, "snapshot")
             snapshot.save(testbed.vm, saved.state)
             saved.console.write_text(testbed.vm.console.text)
+            if (picture := testbed.shown()) is not None:
+                saved.screen.write_bytes(picture)
             if isinstance(cell.profile.image, DiskImage):
                 testbed.vm.kill()  # its disk must be closed before it is copied
                 (testbed.vm.directory / "disk.qcow2").rename(saved.disk)

@@ -25,6 +25,7 @@ from harness.profile_image import (
     DiskImage,
     Image,
     KernelImage,
+    RomImage,
     Suite,
     image_class,
     image_kind,
@@ -44,7 +45,9 @@ __all__ = [
     "Profile",
     "Queues",
     "Ready",
+    "RomImage",
     "Suite",
+    "Typed",
     "hardware_cannot",
     "load_profile",
     "machine_of",
@@ -69,8 +72,20 @@ def hardware_cannot(nic: NicModel, mode: InterruptMode) -> str | None:
     return None
 
 
+class Typed(Facts):
+    """What is typed on the serial console once the guest has said something."""
+
+    expect: Text
+    """What the guest says, after what was typed before."""
+    send: Text
+    """What is typed then, with its line end."""
+
+
 class Ready(Facts):
-    """What shows that the guest is ready: the first of the named events."""
+    """What shows that the guest is ready: the first of the named events, once everything is typed."""
+
+    dialogue: tuple[Typed, ...] = ()
+    """What is typed on the serial console while the guest boots, in this order."""
 
     console: Text | None = None
     """Text on the serial console."""
@@ -80,12 +95,17 @@ class Ready(Facts):
     """The first DHCP request on the DUT's cable."""
     arp: bool = False
     """The first answer to an ARP request on the DUT's cable."""
+    quiet_screen_s: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """And then, or alone: the screen shows something and stands still for so long; a blinking cursor is no change."""
+    quiet_cable_s: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """And then, or alone: the DUT has sent something, and for so long nothing more."""
     deadline_s: float = Field(gt=0, allow_inf_nan=False)
 
     @model_validator(mode="after")
     def _names_an_event(self) -> "Ready":
-        if not (self.console or self.ssh or self.dhcp or self.arp):
-            yaml_source.refuse("ready", [((), "names no event; allowed: console, ssh, dhcp, arp")])
+        if not any((self.console, self.ssh, self.dhcp, self.arp, self.quiet_screen_s, self.quiet_cable_s)):
+            events = "console, ssh, dhcp, arp, quiet_screen_s, quiet_cable_s"
+            yaml_source.refuse("ready", [((), f"names no event; allowed: {events}")])
         return self
 
 
@@ -96,6 +116,8 @@ class MachineProfile(Facts):
     cpus: int = Field(ge=1, le=255)
     append: str = ""
     """Kernel command line."""
+    display: Literal["std", "cirrus"] | None = None
+    """Its display adapter: QEMU's own, whose modes are VESA's, or a Cirrus Logic GD5446."""
 
 
 class Queues(Facts):
@@ -175,6 +197,8 @@ class Profile(Facts):
 
     @model_validator(mode="after")
     def _does_not_contradict_itself(self) -> "Profile":
+        if self.ready.quiet_screen_s and not self.machine.display:
+            yaml_source.refuse("Profile", [(("ready", "quiet_screen_s"), "needs a screen; add machine.display")])
         yaml_source.refuse("Profile", [*self._control_problems(), *self._nic_problems(), *self._append_problems()])
         return self
 
@@ -183,7 +207,7 @@ class Profile(Facts):
             if self.ready.ssh:
                 yield ("ready", "ssh"), "is true, but control is none; allowed: console, dhcp, arp"
             return
-        if isinstance(self.image, KernelImage):
+        if isinstance(self.image, KernelImage | RomImage):
             yield (
                 ("control",),
                 "is 'ssh', but only a built image or a disk with its key has an SSH server; allowed: none",

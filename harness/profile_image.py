@@ -1,4 +1,4 @@
-"""What a guest boots from, as a profile says it: a built Linux image, a kernel or firmware, or a ready disk."""
+"""What a guest boots from, as a profile says it: a built Linux image, a kernel, a firmware ROM, or a ready disk."""
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -52,22 +52,53 @@ class KernelImage(Facts):
     @field_validator("kernel", mode="before")
     @classmethod
     def _kernel_relative_to_its_file(cls, kernel: object, info: ValidationInfo) -> object:
-        return kernel if info.data.get("package") else yaml_source.from_file(kernel)
+        return _relative_to_its_file(kernel, info)
 
     @field_validator("kernel")
     @classmethod
     def _kernel_exists(cls, kernel: Path, info: ValidationInfo) -> Path:
-        if not info.data.get("package"):
-            return yaml_source.is_file(kernel)
-        if kernel.is_absolute() or ".." in kernel.parts:
-            raise ValueError(f"is '{kernel}'; allowed: a relative path inside the package {info.data['package']}")
-        return kernel
+        return _exists(kernel, info)
 
     @model_validator(mode="after")
     def _one_initrd(self) -> "KernelImage":
         if self.initrd and self.script:
             yaml_source.refuse("image", [(("script",), "takes the place of the initrd; allowed: one of the two")])
         return self
+
+
+class RomImage(Facts):
+    """Firmware that takes the place of the machine's own, with all that it does at the reset vector."""
+
+    package: Text | None = None
+    """The Debian package that holds the ROM, if it is no file of the user's own."""
+    suite: Suite = "trixie"
+    """Where the package comes from."""
+    rom: Path
+    """A file; with `package`, the path in that package (`usr/lib/u-boot/qemu-x86_64/u-boot.rom`)."""
+
+    @field_validator("rom", mode="before")
+    @classmethod
+    def _rom_relative_to_its_file(cls, rom: object, info: ValidationInfo) -> object:
+        return _relative_to_its_file(rom, info)
+
+    @field_validator("rom")
+    @classmethod
+    def _rom_exists(cls, rom: Path, info: ValidationInfo) -> Path:
+        return _exists(rom, info)
+
+
+def _relative_to_its_file(path: object, info: ValidationInfo) -> object:
+    """Return a path of a profile, relative to that file unless it lies in a package."""
+    return path if info.data.get("package") else yaml_source.from_file(path)
+
+
+def _exists(path: Path, info: ValidationInfo) -> Path:
+    """Return a path that is a file's, or one that may be a package's."""
+    if not info.data.get("package"):
+        return yaml_source.is_file(path)
+    if path.is_absolute() or ".." in path.parts:
+        raise ValueError(f"is '{path}'; allowed: a relative path inside the package {info.data['package']}")
+    return path
 
 
 class DiskImage(Facts):
@@ -86,7 +117,8 @@ class DiskImage(Facts):
 
 def image_kind(fields: Collection[str]) -> str | None:
     """Return the image class that alone has one of these fields, or None."""
-    for kind, own in (("DiskImage", {"disk"}), ("KernelImage", {"package", "initrd", "script"})):
+    kinds = (("DiskImage", {"disk"}), ("RomImage", {"rom"}), ("KernelImage", {"package", "initrd", "script"}))
+    for kind, own in kinds:
         if own & set(fields):
             return kind
     return "BuiltImage" if {"modules", "drivers"} & set(fields) else None
@@ -101,6 +133,7 @@ def image_class(value: object) -> str:
 Image = Annotated[
     Annotated[BuiltImage, Tag("BuiltImage")]
     | Annotated[KernelImage, Tag("KernelImage")]
+    | Annotated[RomImage, Tag("RomImage")]
     | Annotated[DiskImage, Tag("DiskImage")],
     Discriminator(image_class),
 ]

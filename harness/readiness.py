@@ -1,12 +1,18 @@
 """When a guest is ready: the event that its profile names has come, and its DUT answers."""
 
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
+from harness.endpoint.cable import Direction
 from harness.errors import NicproofError
+from harness.profile import Typed
+from harness.qemu.console import Console
 from harness.qemu.process import QemuDied
+from harness.qemu.screen import StillScreen
 from harness.station import DUT
-from harness.testbed import Testbed
+from harness.testbed import BLUE_SCREEN, Testbed
 
 FUNCTION_READY = "nicproof: function ready"
 SETTLE_DEADLINE_S = 15.0
@@ -15,17 +21,17 @@ SETTLE_DEADLINE_S = 15.0
 class BootFailure(NicproofError):
     """A guest did not become ready."""
 
-    def __init__(self, message: str, console: str) -> None:
-        """Say why, and take along what the guest said until then."""
+    def __init__(self, message: str, papers: Mapping[str, str | bytes]) -> None:
+        """Say why, and take along what explains it: files by name."""
         super().__init__(message)
-        self.console = console
+        self.papers = papers
 
 
 def wait_ready(bed: Testbed) -> None:
-    """Wait for the event that the profile names.
+    """Wait for the event that the profile names, and then for screen and cable to be quiet if it names that too.
 
     Raises:
-        BootFailure: the guest panicked, or none of the events came within the profile's deadline.
+        BootFailure: the guest broke, or was not ready within the profile's deadline.
         QemuDied: QEMU ended meanwhile.
     """
     cell, console = bed.cell, bed.vm.console
@@ -50,19 +56,72 @@ def wait_ready(bed: Testbed) -> None:
         wanted.append(("a DHCP request", bed.neighbour.dhcp_asked.is_set))
     if ready.arp:
         wanted.append(("an ARP answer", lambda: _answers_arp(bed)))
-    names = " or ".join(name for name, _ in wanted)
+    dialogue = _Dialogue(console, ready.dialogue)
+    screen = StillScreen(bed.screen, ready.quiet_screen_s or 0.0) if bed.screen else None
     end = time.monotonic() + ready.deadline_s
-    while not any(came() for _, came in wanted):
+
+    def awaited() -> str:
+        """Say what has yet to come; nothing once the guest is ready."""
+        if left := dialogue.go_on():
+            return f"console text {left[0].expect!r}"
+        if wanted and not any(came() for _, came in wanted):
+            return " or ".join(name for name, _ in wanted) + refusal
+        still = screen is not None and screen.look()
+        if ready.quiet_screen_s and not still:
+            return f"a screen that stands still for {ready.quiet_screen_s:g} s"
+        if ready.quiet_cable_s and not _is_quiet(bed, ready.quiet_cable_s):
+            return f"a first frame from the DUT and then none for {ready.quiet_cable_s:g} s"
+        return ""
+
+    while what := awaited():
         if (death := bed.vm.death()) is not None:
             raise QemuDied(f"{cell.id}: {death} while the guest booted")
-        if (crash := bed.crash()) is not None:
-            raise BootFailure(f"{cell.id}: the guest broke while it booted: {crash}", console.text)
+        if (crash := _crash(bed, screen)) is not None:
+            raise BootFailure(f"{cell.id}: the guest broke while it booted: {crash}", bed.papers())
         if time.monotonic() > end:
             lines = console.text.strip().splitlines()
             last = f"the console's last line: {lines[-1].strip()!r}" if lines else "its console is silent"
-            waited = f"not ready within {ready.deadline_s:g} s, waiting for {names}{refusal}"
-            raise BootFailure(f"{cell.id}: {waited}; {last}", console.text)
+            if resets := sum(event["event"] == "RESET" for event in bed.vm.monitor.fate()):
+                last += f"; it reset its machine {resets} times"
+            waited = f"not ready within {ready.deadline_s:g} s, waiting for {what}"
+            raise BootFailure(f"{cell.id}: {waited}; {last}", bed.papers())
         console.wait_for_more(0.05)
+
+
+def _crash(bed: Testbed, screen: StillScreen | None) -> str | None:
+    """Return how a guest broke while it boots, or None; resetting its machine is no crash then."""
+    if (crash := bed.crash_on_console()) is not None:
+        return crash
+    if screen is not None:
+        screen.look()
+        if screen.is_blue:
+            return BLUE_SCREEN
+    with suppress(NicproofError):  # that QEMU is gone is found elsewhere
+        return bed.fate(may_reset=True)
+    return None
+
+
+def _is_quiet(bed: Testbed, seconds: float) -> bool:
+    """Whether the DUT has sent something, and nothing more for so many seconds."""
+    sent = [record.time for record in list(bed.cable.records) if record.direction is Direction.FROM_DUT]
+    return bool(sent) and time.time() - sent[-1] >= seconds
+
+
+class _Dialogue:
+    """Types what a guest is to be told while it boots."""
+
+    def __init__(self, console: Console, steps: Sequence[Typed]) -> None:
+        self._console = console
+        self._left = deque(steps)
+        self._heard = 0
+
+    def go_on(self) -> Sequence[Typed]:
+        """Type whatever the guest has asked for by now, and return what it has not asked for yet."""
+        while self._left and (at := self._console.text.find(self._left[0].expect, self._heard)) >= 0:
+            said = self._left.popleft()
+            self._heard = at + len(said.expect)
+            self._console.send(said.send)
+        return self._left
 
 
 def make_function(bed: Testbed) -> None:

@@ -28,8 +28,15 @@ from harness.qemu.line import LineState, find_line, line_state
 from harness.qemu.pci import Bdf, PciFunction, PciView
 from harness.qemu.plug import Plug
 from harness.qemu.process import QemuProcess
+from harness.qemu.screen import Screen
 
 LONGEST_WAIT_S = 1.0
+BLUE_SCREEN = "it shows a blue screen"
+_FATES = {
+    "RESET": "it reset its machine",
+    "SHUTDOWN": "it switched its machine off",
+    "GUEST_PANICKED": "it told its machine that it has panicked",
+}
 _CRASH = re.compile(
     r"^.*(?:Kernel panic - not syncing|Oops: |BUG: |WARNING: CPU|WARNING: .* at |general protection fault|"
     r"Out of memory: Killed|nicproof: failed: ).*$",
@@ -63,6 +70,7 @@ class Testbed:
         trace: what QEMU's interrupt controllers and devices do.
         image: what the guest booted from.
         boot_console: what the guest said before it was saved.
+        boot_screen: what it showed when it was saved, as PNG; None without a display.
     """
 
     __test__ = False  # not a class of tests, whatever its name
@@ -76,6 +84,7 @@ class Testbed:
         self._stand_at(self.cable)
         self.trace = Trace(vm)
         self.boot_console = ""
+        self.boot_screen: bytes | None = None
 
     @property
     def vm(self) -> QemuProcess:
@@ -258,13 +267,57 @@ class Testbed:
         """Whether QEMU ended by a fault of its own."""
         return self.vm.crashed
 
-    def papers(self) -> dict[str, str]:
-        """Return what explains a failure and needs no answer of the guest: text by file name."""
+    @cached_property
+    def screen(self) -> Screen | None:
+        """The machine's display, or None."""
+        return Screen(self.vm.monitor, self.vm.directory) if self.cell.profile.machine.display else None
+
+    def papers(self) -> dict[str, str | bytes]:
+        """Return what explains a failure and needs no answer of the guest: files by name."""
         console = self.boot_console + self.vm.console.text
-        return {"console.log": console, "qemu-command-line.txt": self.vm.command_line() + "\n"}
+        papers: dict[str, str | bytes] = {
+            "console.log": console,
+            "qemu-command-line.txt": self.vm.command_line() + "\n",
+        }
+        if self.boot_screen is not None:
+            papers["screen-when-ready.png"] = self.boot_screen
+        if (picture := self.shown()) is not None:
+            papers["screen.png"] = picture
+        return papers
+
+    def shown(self) -> bytes | None:
+        """Return what the machine's display shows, as PNG; None without one, or if QEMU is gone."""
+        with suppress(NicproofError):
+            return self.screen.picture().png() if self.screen else None
+        return None
 
     def crash(self) -> str | None:
-        """Return the first line in which the guest said that it broke, or None."""
+        """Return how the guest said or showed that it broke, or None: on its console, to its machine, on its screen."""
+        if (line := self.crash_on_console()) is not None:
+            return line
+        with suppress(NicproofError):
+            if (event := self.fate()) is not None:
+                return event
+            if self.screen and self.screen.picture().is_blue_screen:
+                return BLUE_SCREEN
+        return None
+
+    def fate(self, *, may_reset: bool = False) -> str | None:
+        """Return the first thing by which the guest ended its own life, or None.
+
+        Args:
+            may_reset: a reset is none, as while it boots.
+
+        Raises:
+            NicproofError: QEMU is gone.
+        """
+        for event in self.vm.monitor.fate():
+            if (name := event["event"]) != "RESET" or not may_reset:
+                return _FATES[name]
+        return None
+
+    def crash_on_console(self) -> str | None:
+        """Return the first line of the console in which the guest said that it broke, or None."""
         said = self.vm.console.text
         found = _CRASH.search(said)
         if found is not None and found.end() == len(said):

@@ -46,13 +46,19 @@ def _has_pause(cell: Cell) -> bool:
 
 
 def _all_settings(guest: Guest) -> dict[SettingKind, Mapping[str, int]]:
-    """Return every setting that the driver offers."""
-    found = {}
+    """Return every setting that the driver offers.
+
+    Raises:
+        Unsupported: there is none that anybody could read.
+    """
+    found, lacking = {}, []
     for kind in SettingKind:
         try:
             found[kind] = guest.settings(kind)
-        except Unsupported:
-            continue
+        except Unsupported as reason:
+            lacking.append(reason)
+    if not found:
+        raise lacking[0]
     return found
 
 

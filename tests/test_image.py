@@ -39,7 +39,7 @@ from harness.image.kernel import kernel_release, uncompressed_kernel
 from harness.image.keys import guest_keys
 from harness.image.linux import build_linux, linux_image
 from harness.image.root import debian_root
-from harness.profile import BuiltImage, DiskImage, KernelImage
+from harness.profile import BuiltImage, DiskImage, KernelImage, RomImage
 from harness.qemu.binary import find_qemu
 from harness.qemu.process import QemuProcess
 from harness.station import DUT, WIRE
@@ -537,6 +537,13 @@ def test_firmware_is_taken_from_its_package_with_the_script_as_initrd() -> None:
     assert image.kernel.read_bytes()[0x202:0x206] == b"HdrS"
     assert image.initrd.read_text() == "#!ipxe\nshell\n"
     assert (image.append, image.ssh_key) == ("", None)
+
+
+def test_rom_is_taken_from_its_package() -> None:
+    image = firmware_image(RomImage(package="u-boot-qemu", rom=Path("usr/lib/u-boot/qemu-x86_64/u-boot.rom")))
+    assert image.kernel is None
+    assert image.rom
+    assert image.rom.stat().st_size == 2 << 20, "a flash chip's whole content"
 
 
 def test_firmware_that_the_package_lacks_is_named() -> None:

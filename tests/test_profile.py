@@ -15,11 +15,13 @@ from harness.profile import (
     DiskImage,
     KernelImage,
     Profile,
+    RomImage,
     hardware_cannot,
     load_profile,
     profile_names,
 )
 from harness.shipped import shipped
+from harness.station import DUT
 
 GOOD = """\
 description: A guest
@@ -207,6 +209,10 @@ def test_doubled_dollar_keeps_the_text_that_firmware_expands_itself(write: Write
         ("suite: trixie", "kernel: gone", 5, "image.kernel: no such file: {here}/gone"),
         ("suite: trixie", "kernel: .", 5, "image.kernel: is not a file: {here}"),
         ("suite: trixie", "kernel: /x\n  package: p", 5, "image.kernel: is '/x'; allowed: a relative path inside"),
+        ("suite: trixie", "rom: gone", 5, "image.rom: no such file: {here}/gone"),
+        ("suite: trixie", "rom: ../x\n  package: p", 5, "image.rom: is '../x'; allowed: a relative path inside"),
+        ("  suite: trixie", "  rom: .\n  initrd: .", 6, "image.initrd: unknown field; allowed: package, rom, suite"),
+        ("console: hello", "arp: true\n  dialogue: [{expect: x}]", 8, "ready.dialogue[0].send: is missing"),
         ("suite: trixie", "disk: gone\n  format: raw\n  bus: ide", 5, "image.disk: no such file: {here}/gone"),
         ("suite: trixie", "disk: gone\n  format: raw\n  suite: sid", 7, "image.suite: unknown field; allowed: "),
         ("image:\n  suite: trixie", "image: trixie", 4, "image: is 'trixie'; allowed: a block of fields"),
@@ -290,7 +296,7 @@ def test_unknown_profile_is_answered_with_the_nearest_and_all() -> None:
         load_profile("linux-6.2")
     assert str(caught.value) == (
         "profile 'linux-6.2': no such profile; nearest: linux-6.1, linux-5.10, linux; allowed: "
-        "ipxe, linux, linux-5.10, linux-6.1, linux-agentless, linux-sid, or the path of a YAML file"
+        "ipxe, linux, linux-5.10, linux-6.1, linux-agentless, linux-sid, uboot, or the path of a YAML file"
     )
 
 
@@ -382,6 +388,15 @@ def test_ipxe_profile_polls_every_nic_that_it_drives() -> None:
     assert (ipxe.image.script or "").startswith("#!ipxe\n")
     assert {mode for nic in ipxe.nics.values() for mode in nic.modes} == {InterruptMode.POLLED}
     assert ipxe.nics.keys() | ipxe.absent.keys() == CATALOGUE.keys()
+
+
+def test_uboot_profile_polls_every_nic_that_it_drives_and_is_told_the_duts_address() -> None:
+    uboot = load_profile("uboot")
+    assert isinstance(uboot.image, RomImage)
+    assert uboot.image.package == "u-boot-qemu"
+    assert {mode for nic in uboot.nics.values() for mode in nic.modes} == {InterruptMode.POLLED}
+    assert uboot.nics.keys() | uboot.absent.keys() == CATALOGUE.keys()
+    assert f"setenv ethaddr {DUT.mac};" in uboot.ready.dialogue[-1].send
 
 
 def test_installed_package_finds_the_profiles_inside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

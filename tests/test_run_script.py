@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 ENVIRONMENTS = {
-    *("linux", "linux-6.1", "linux-5.10", "linux-sid", "linux-agentless", "ipxe"),
+    *("linux", "linux-6.1", "linux-5.10", "linux-sid", "linux-agentless", "ipxe", "uboot"),
     *("test", "prove", "bench", "lint", "types", "nicproof"),
 }
 """What the project promises; tox.ini may have more."""

@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from harness import rundir
 from harness.cell import Cell, find_cell
 from harness.errors import NicproofError
 from harness.guest.ssh import SshError
+from harness.image import build_image
 from harness.launcher import Launcher
 from harness.profile import Ready
 from harness.qemu.accel import choose_accel
@@ -46,10 +48,15 @@ def fork(launcher: Launcher, e1000e: Cell) -> Iterator[Callable[[], Testbed]]:
         bed.close()
 
 
+def having_ready(cell: Cell, deadline_s: float, **ready: object) -> Cell:
+    """Return the cell with other events that show that its guest is ready."""
+    other = Ready.model_validate({**ready, "deadline_s": deadline_s})
+    return replace(cell, profile=cell.profile.model_copy(update={"ready": other}))
+
+
 def awaiting(bed: Testbed, deadline_s: float, **ready: object) -> Testbed:
     """Make a guest one that its profile has yet to find ready."""
-    other = Ready.model_validate({**ready, "deadline_s": deadline_s})
-    bed.cell = replace(bed.cell, profile=bed.cell.profile.model_copy(update={"ready": other}))
+    bed.cell = having_ready(bed.cell, deadline_s, **ready)
     return bed
 
 
@@ -96,6 +103,17 @@ def test_a_guest_that_panics_or_whose_qemu_dies_is_not_waited_for_any_longer(for
     os.kill(dies.vm.pid, signal.SIGKILL)
     with pytest.raises(NicproofError, match=r"QEMU killed by SIGKILL while the guest booted$"):
         wait_ready(dies)
+
+
+def test_what_a_guest_asks_for_while_it_boots_is_typed_in_order(launcher: Launcher) -> None:
+    uboot = find_cell("uboot/e1000/polled")
+    image = build_image(uboot.profile)
+    words = [("Hit any key", "\n"), ("=> ", "echo one\n"), ("one", "echo two\n"), ("two\n", "echo three; true\n")]
+    dialogue = [{"expect": expect, "send": send} for expect, send in words]
+    with closing(launcher.boot(having_ready(uboot, 60, dialogue=dialogue, console="Hit any key"), image)) as bed:
+        bed.vm.console.wait_for(r"=> echo one\none\n=> echo two\ntwo\n=> echo three; true\nthree\n", 20)
+    with pytest.raises(BootFailure, match=r"not ready within 3 s, waiting for console text 'no prompt'; "):
+        launcher.boot(having_ready(uboot, 3, dialogue=[{"expect": "no prompt", "send": "x"}], console="U-Boot"), image)
 
 
 def test_there_must_be_memory_for_a_guest(launcher: Launcher, e1000e: Cell) -> None:

@@ -31,6 +31,8 @@ class BootImage:
     """The guest's public host key, "ssh-ed25519 AAAA..."."""
     user: str
     """Whom to log in as."""
+    rom: Path | None = None
+    """Firmware in the place of the machine's own."""
 
 
 def build_image(profile: "Profile") -> BootImage:
@@ -41,11 +43,11 @@ def build_image(profile: "Profile") -> BootImage:
         NicproofError: the build failed: no network, no disk...
     """
     from harness.image import disk, firmware, linux
-    from harness.profile import BuiltImage, KernelImage
+    from harness.profile import BuiltImage, KernelImage, RomImage
 
     image = profile.image
     if isinstance(image, BuiltImage):
         return linux.linux_image(image)
-    if isinstance(image, KernelImage):
+    if isinstance(image, KernelImage | RomImage):
         return firmware.firmware_image(image)
     return disk.disk_image(image)

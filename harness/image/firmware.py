@@ -1,4 +1,4 @@
-"""Guests that are one kernel-like file: firmware from a Debian package, or a kernel and initrd of the user's own."""
+"""Guests that are one file: a kernel or a firmware ROM from a Debian package, or one of the user's own."""
 
 import shutil
 import tempfile
@@ -9,42 +9,45 @@ from harness.debian import extract
 from harness.errors import InputError
 from harness.image import BootImage
 from harness.image.content import content_hash, joined_hash
-from harness.profile import KernelImage
+from harness.profile import KernelImage, RomImage
 
 _NEEDS_MIB = 300
 
 
-def _build(image: KernelImage, into: Path) -> None:
+def _build(image: KernelImage | RomImage, source: Path, into: Path) -> None:
     if image.package:
         with tempfile.TemporaryDirectory(dir=into, prefix="package-") as folder:
             extract(image.suite, [image.package], Path(folder))
-            member = Path(folder) / image.kernel
+            member = Path(folder) / source
             if not member.is_file():
-                raise InputError(
-                    f"image kernel: the package {image.package} of Debian {image.suite} has no file {image.kernel}"
-                )
-            shutil.copyfile(member, into / "kernel")
+                raise InputError(f"image: the package {image.package} of Debian {image.suite} has no file {source}")
+            shutil.copyfile(member, into / "file")
     else:
-        shutil.copyfile(image.kernel, into / "kernel")
-    if image.initrd:
-        shutil.copyfile(image.initrd, into / "initrd")
-    elif image.script:
-        (into / "initrd").write_text(image.script)
+        shutil.copyfile(source, into / "file")
+    if isinstance(image, KernelImage):
+        if image.initrd:
+            shutil.copyfile(image.initrd, into / "initrd")
+        elif image.script:
+            (into / "initrd").write_text(image.script)
 
 
-def firmware_image(image: KernelImage) -> BootImage:
+def firmware_image(image: KernelImage | RomImage) -> BootImage:
     """Return what boots; a package is unpacked at the first call, and taken from the cache afterwards."""
-    parts = [Path(__file__).read_text(), image.suite, image.package or "", str(image.kernel), image.script or ""]
-    parts += [content_hash(path) for path in (None if image.package else image.kernel, image.initrd) if path]
+    initrd, script = None, None
+    if isinstance(image, KernelImage):
+        source, initrd, script = image.kernel, image.initrd, image.script
+    else:
+        source = image.rom
+    parts = [Path(__file__).read_text(), image.suite, image.package or "", str(source), script or ""]
+    parts += [content_hash(path) for path in (None if image.package else source, initrd) if path]
     key = joined_hash(parts)
-    source = f"{image.package} of Debian {image.suite}" if image.package else str(image.kernel)
-    folder = publish(
-        "firmware", key, lambda into: _build(image, into), what=source, needs_mib=_NEEDS_MIB if image.package else 0
-    )
-    initrd = folder / "initrd"
+    what = f"{image.package} of Debian {image.suite}" if image.package else str(source)
+    needs_mib = _NEEDS_MIB if image.package else 0
+    folder = publish("firmware", key, lambda into: _build(image, source, into), what=what, needs_mib=needs_mib)
+    file, made = folder / "file", folder / "initrd"
     return BootImage(
-        kernel=folder / "kernel",
-        initrd=initrd if initrd.exists() else None,
+        kernel=file if isinstance(image, KernelImage) else None,
+        initrd=made if made.exists() else None,
         disk=None,
         disk_format="raw",
         append="",
@@ -53,4 +56,5 @@ def firmware_image(image: KernelImage) -> BootImage:
         ssh_key=None,
         host_key=None,
         user="root",
+        rom=file if isinstance(image, RomImage) else None,
     )

@@ -3,6 +3,7 @@
 Slots are chosen so that the DUT's INTx line (PIRQ) is its own, but for one companion that shares it on purpose:
 
     addr  device                       q35 line   pc line (PIIX3 PIRQ)
+    2     display adapter, if any      none       none
     4     DUT, or its PCIe root port   GSI 20     D
     5     control NIC                  GSI 21     A
     6     root disk                    GSI 22     B
@@ -26,6 +27,7 @@ CONTROL_MAC = "52:54:00:6e:70:02"
 CONTROL_NETDEV = "control"
 DUT_DEVICE_ID = "dut"
 MEMORY_ID = "memory"
+DISPLAY_SLOT = 2
 DUT_SLOT = 4
 COMPANION_SLOT = 8
 
@@ -83,8 +85,16 @@ def _control(cell: Cell) -> list[str]:
     ]
 
 
+def _display(cell: Cell) -> list[str]:
+    """The display adapter, which nobody looks at but the harness; it has no interrupt."""
+    if (kind := cell.profile.machine.display) is None:
+        return []
+    device = {"std": "VGA", "cirrus": "cirrus-vga"}[kind]
+    return ["-device", _properties(device, {"bus": _bus(cell), "addr": hex(DISPLAY_SLOT)})]
+
+
 def _boot(cell: Cell, image: BootImage) -> list[str]:
-    arguments: list[str] = []
+    arguments: list[str] = [] if image.rom is None else ["-bios", str(image.rom)]
     if image.kernel is not None:
         arguments += ["-kernel", str(image.kernel)]
         if image.initrd is not None:
@@ -136,6 +146,7 @@ def hardware(cell: Cell, image: BootImage, accel: Accel) -> Hardware:
         *_dut(cell),
         *(_control(cell) if profile.control == "ssh" else ()),
         *(("-device", _properties("virtio-rng-pci", companion)) if profile.os == "linux" else ()),
+        *_display(cell),
         *_boot(cell, image),
     ]
     return Hardware(tuple(arguments), profile.machine.memory_mib, profile.control == "ssh")

@@ -40,6 +40,9 @@ class Monitor:
         self.closed = False
         self._heard = EventListener()
         self._client.register_listener(self._heard)
+        self._fates = EventListener(names=("RESET", "SHUTDOWN", "GUEST_PANICKED"))
+        self._client.register_listener(self._fates)
+        self._fate: list[dict[str, Any]] = []
         self._run(self._client.connect(connection), "the QMP greeting")
 
     def _run(self, work: Coroutine[Any, Any, Result], what: str, deadline_s: float | None = None) -> Result:
@@ -92,6 +95,19 @@ class Monitor:
             raise EOFError("it has ended")
 
         return self._run(heard(), what, deadline_s)
+
+    def fate(self) -> list[dict[str, Any]]:
+        """Return what the guest has done to its machine so far: reset it, switched it off, said that it is broken.
+
+        These events are kept, whoever waits for others meanwhile.
+
+        Raises:
+            MonitorLost: QEMU is gone or silent.
+        """
+        self.execute("query-status")  # events are heard while QEMU is spoken to
+        heard: list[dict[str, Any]] = [dict(event) for event in self._fates.clear()]
+        self._fate += [event for event in heard if event["data"].get("guest", True)]
+        return list(self._fate)
 
     def forget_events(self) -> list[dict[str, Any]]:
         """Drop the events heard so far and return them: what follows is new."""

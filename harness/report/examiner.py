@@ -4,7 +4,7 @@ Runs in the process that runs the tests. The verdict travels to the controller i
 """
 
 import datetime
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -75,7 +75,7 @@ class Examiner:
         self._ledger = load_ledger()
         self._unusable: dict[str, str] = {}
         self._failed_to_boot: set[str] = set()
-        self._last_words: dict[str, str] = {}
+        self._last_words: dict[str, Mapping[str, str | bytes]] = {}
         self._kernel: dict[str, str] = {}
         self._before: dict[str, dict[str, str]] = {}
         self._bed: Testbed | None = None
@@ -105,7 +105,7 @@ class Examiner:
             source.prepare(cell)
         except NicproofError as error:
             if isinstance(error, BootFailure):
-                self._last_words[cell.id] = error.console
+                self._last_words[cell.id] = error.papers
             if not isinstance(error, QemuDied | BootFailure) or cell.id in self._failed_to_boot:
                 self._unusable[cell.id] = str(error)
             self._failed_to_boot.add(cell.id)
@@ -256,11 +256,11 @@ class Examiner:
         artifacts.write_reproduce(reproduce(self._config, item.nodeid, cell))
         bed = self._bed
         if bed is None:
-            if (console := self._last_words.get(cell.id)) is not None:
-                artifacts.write("console.log", console)
+            for name, content in self._last_words.get(cell.id, {}).items():
+                artifacts.write(name, content)
             return
-        for name, text in bed.papers().items():
-            artifacts.write(name, text)
+        for name, content in bed.papers().items():
+            artifacts.write(name, content)
         bed.cable.save(artifacts.path / "cable.pcapng")
         for name, text in self._before.get(cell.id, {}).items():
             artifacts.write(f"{name}-before.txt", text)
