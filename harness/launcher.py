@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import shutil
 import subprocess
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +28,7 @@ from harness.testbed import Testbed
 
 _log = logging.getLogger(__name__)
 
+UEFI = "uefi-variables.fd"
 ENDPOINT_READY = "nicproof: endpoint ready"
 ENDPOINT_DEADLINE_S = 180.0
 
@@ -53,6 +55,11 @@ class Saved:
     def disk(self) -> Path:
         """The guest's disk at that moment, where it has one of its own."""
         return self.folder / "disk.qcow2"
+
+    @property
+    def uefi_variables(self) -> Path:
+        """The variables of the guest's firmware at that moment, where that is UEFI."""
+        return self.folder / UEFI
 
     @property
     def card(self) -> Path:
@@ -86,12 +93,17 @@ class Launcher:
         *,
         memory: Path | None,
         disk: Path | None = None,
+        variables: Path | None = None,
         incoming: bool = False,
     ) -> Testbed:
         directory = rundir.make()
         try:
             if isinstance(cell.profile.image, DiskImage):
                 image = replace(image, disk=self._overlay(disk or image.disk, image, directory), disk_format="qcow2")
+            if image.uefi_variables is not None:
+                image = replace(
+                    image, uefi_variables=shutil.copyfile(variables or image.uefi_variables, directory / UEFI)
+                )
             hardware = machine.hardware(cell, image, self.accel)
             vm = QemuProcess(
                 self.qemu,
@@ -138,7 +150,9 @@ class Launcher:
             SnapshotError: the snapshot cannot be loaded.
         """
         said = saved.console.read_text(errors="replace")
-        testbed = self._start(cell, saved.image, impairment, memory=saved.memory, disk=saved.disk, incoming=True)
+        variables = saved.uefi_variables if saved.image.uefi_variables else None
+        own = {"memory": saved.memory, "disk": saved.disk, "variables": variables}
+        testbed = self._start(cell, saved.image, impairment, **own, incoming=True)
         testbed.boot_console = said
         testbed.boot_screen = saved.screen.read_bytes() if saved.screen.exists() else None
         try:
@@ -188,9 +202,11 @@ class Launcher:
             saved.console.write_text(testbed.vm.console.text)
             if (picture := testbed.shown()) is not None:
                 saved.screen.write_bytes(picture)
+            testbed.vm.kill()  # its disk must be closed before it is copied
             if isinstance(cell.profile.image, DiskImage):
-                testbed.vm.kill()  # its disk must be closed before it is copied
                 (testbed.vm.directory / "disk.qcow2").rename(saved.disk)
+            if saved.image.uefi_variables is not None:
+                (testbed.vm.directory / UEFI).rename(saved.uefi_variables)
         finally:
             testbed.close()
         card = {"cell": cell.id, "sha256": {name: _digest(saved.folder / name) for name in ("state", "memory")}}

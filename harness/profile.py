@@ -25,6 +25,7 @@ from harness.profile_image import (
     DiskImage,
     Image,
     KernelImage,
+    MediumImage,
     RomImage,
     Suite,
     image_class,
@@ -40,6 +41,7 @@ __all__ = [
     "Image",
     "KernelImage",
     "MachineProfile",
+    "MediumImage",
     "ModeProfile",
     "NicProfile",
     "Profile",
@@ -118,6 +120,12 @@ class MachineProfile(Facts):
     """Kernel command line."""
     display: Literal["std", "cirrus"] | None = None
     """Its display adapter: QEMU's own, whose modes are VESA's, or a Cirrus Logic GD5446."""
+    firmware: Literal["bios", "uefi"] = "bios"
+    """SeaBIOS, or OVMF with variables of this guest's own."""
+    acpi: bool = True
+    """Whether the firmware describes the machine by ACPI; else by the older tables alone."""
+    apic: bool = True
+    """Whether the processor has a local APIC; without one, interrupts come through the 8259 pair alone."""
 
 
 class Queues(Facts):
@@ -166,7 +174,7 @@ def _is_name(name: str) -> str:
     return name
 
 
-Answer = Literal["icmp-echo", "icmpv6", "tcp-reset", "udp-unreachable"]
+Answer = Literal["icmp-echo", "icmpv6", "reassembly", "tcp-reset", "udp-unreachable"]
 """What a guest's network stack answers of its own accord, and an agentless test relies on."""
 NicName = Annotated[str, AfterValidator(_known_nic)]
 Loc = tuple[str, ...]
@@ -192,14 +200,15 @@ class Profile(Facts):
     """NIC models that this guest cannot drive at all, with the true reason."""
     excluded: Mapping[InterruptMode, Text] = {}
     """Modes that this guest uses on no NIC, with the true reason; a NIC's own reason goes first."""
+    hot_plug: bool = False
+    """Whether the guest finds a NIC that is put in while it runs, and has its driver take it."""
     lacks: Mapping[Answer, Text] = {}
     """What this guest's network stack does not answer, with the true reason."""
 
     @model_validator(mode="after")
     def _does_not_contradict_itself(self) -> "Profile":
-        if self.ready.quiet_screen_s and not self.machine.display:
-            yaml_source.refuse("Profile", [(("ready", "quiet_screen_s"), "needs a screen; add machine.display")])
-        yaml_source.refuse("Profile", [*self._control_problems(), *self._nic_problems(), *self._append_problems()])
+        problems = (self._control_problems, self._nic_problems, self._append_problems, self._machine_problems)
+        yaml_source.refuse("Profile", [problem for found in problems for problem in found()])
         return self
 
     def _control_problems(self) -> Iterator[tuple[Loc, str]]:
@@ -207,7 +216,7 @@ class Profile(Facts):
             if self.ready.ssh:
                 yield ("ready", "ssh"), "is true, but control is none; allowed: console, dhcp, arp"
             return
-        if isinstance(self.image, KernelImage | RomImage):
+        if isinstance(self.image, KernelImage | RomImage | MediumImage):
             yield (
                 ("control",),
                 "is 'ssh', but only a built image or a disk with its key has an SSH server; allowed: none",
@@ -231,9 +240,24 @@ class Profile(Facts):
             yield ("absent", name), "is listed in nics too; allowed: one of the two"
 
     def _append_problems(self) -> Iterator[tuple[Loc, str]]:
-        if isinstance(self.image, DiskImage) and self.machine.append:
+        if isinstance(self.image, DiskImage | MediumImage) and self.machine.append:
             why = "a disk boots by its own loader, which takes no kernel command line; remove this"
             yield ("machine", "append"), why
+
+    def _machine_problems(self) -> Iterator[tuple[Loc, str]]:
+        if self.ready.quiet_screen_s and not self.machine.display:
+            yield ("ready", "quiet_screen_s"), "needs a screen; add machine.display"
+        if self.machine.firmware == "uefi" and isinstance(self.image, BuiltImage | RomImage):
+            what = "a ROM takes the place of it" if isinstance(self.image, RomImage) else "its kernel is no EFI program"
+            yield ("machine", "firmware"), f"is uefi, but {what}; allowed: bios"
+        if not self.machine.apic:
+            if self.machine.cpus > 1:
+                yield ("machine", "apic"), "is false, but without a local APIC there is one processor; set cpus to 1"
+            for name, nic in self.nics.items():
+                for mode in nic.modes:
+                    if mode not in (InterruptMode.POLLED, InterruptMode.INTX_PIC):
+                        why = "needs a local APIC, which machine.apic takes away; allowed: polled, intx-pic"
+                        yield ("nics", name, "modes", mode), why
 
 
 def profile_names() -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What a guest boots from, as a profile says it: a built Linux image, a kernel, a firmware ROM, or a ready disk."""
+"""What a guest boots from, as a profile says it: a built Linux image, a kernel, firmware, a disk, a CD or a floppy."""
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -106,7 +106,8 @@ class DiskImage(Facts):
 
     disk: FileIn
     format: Literal["qcow2", "raw"]
-    bus: Literal["virtio", "ide"]
+    bus: Literal["virtio", "ide", "ahci", "lsi53c895a"]
+    """Where it is attached; ide: the machine's own controller, which is PIIX IDE on pc and AHCI on q35."""
     user: Text | None = None
     """Whom to log in as; needed with `control: ssh`."""
     key: FileIn | None = None
@@ -115,9 +116,29 @@ class DiskImage(Facts):
     """The guest's public host key (`ssh-ed25519 AAAA...`); without it, the first one seen is trusted."""
 
 
+class MediumImage(Facts):
+    """A CD or a floppy that boots by its own loader; it can only be read."""
+
+    iso: FileIn | None = None
+    """A CD's or DVD's content."""
+    floppy: FileIn | None = None
+    """A floppy's content, all its sectors in order."""
+
+    @model_validator(mode="after")
+    def _one_medium(self) -> "MediumImage":
+        if self.iso and self.floppy:
+            yaml_source.refuse("image", [(("floppy",), "is another medium than iso; allowed: one of the two")])
+        return self
+
+
 def image_kind(fields: Collection[str]) -> str | None:
     """Return the image class that alone has one of these fields, or None."""
-    kinds = (("DiskImage", {"disk"}), ("RomImage", {"rom"}), ("KernelImage", {"package", "initrd", "script"}))
+    kinds = (
+        ("DiskImage", {"disk"}),
+        ("MediumImage", {"iso", "floppy"}),
+        ("RomImage", {"rom"}),
+        ("KernelImage", {"package", "initrd", "script"}),
+    )
     for kind, own in kinds:
         if own & set(fields):
             return kind
@@ -134,6 +155,7 @@ Image = Annotated[
     Annotated[BuiltImage, Tag("BuiltImage")]
     | Annotated[KernelImage, Tag("KernelImage")]
     | Annotated[RomImage, Tag("RomImage")]
-    | Annotated[DiskImage, Tag("DiskImage")],
+    | Annotated[DiskImage, Tag("DiskImage")]
+    | Annotated[MediumImage, Tag("MediumImage")],
     Discriminator(image_class),
 ]

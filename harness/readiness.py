@@ -135,6 +135,18 @@ def make_function(bed: Testbed) -> None:
     settle(bed)
 
 
+def reboot(bed: Testbed) -> None:
+    """Reset the whole machine, as its button does, and wait until its guest is ready again.
+
+    Raises:
+        BootFailure: it was not.
+    """
+    bed.vm.monitor.execute("system_reset")
+    wait_ready(bed)
+    bed.vm.monitor.forget_fate()  # SeaBIOS, which finds that it has run before, resets the machine once more
+    settle(bed)
+
+
 def settle(bed: Testbed) -> None:
     """Wait until the DUT answers: a virtual function's IPv6 address comes later than its lease.
 

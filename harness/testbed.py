@@ -85,6 +85,9 @@ class Testbed:
         self.trace = Trace(vm)
         self.boot_console = ""
         self.boot_screen: bytes | None = None
+        self._closed = False
+        self._end: str | None = None
+        """How the guest had broken when it was closed, which nobody can ask any more."""
 
     @property
     def vm(self) -> QemuProcess:
@@ -295,7 +298,12 @@ class Testbed:
         """Return how the guest said or showed that it broke, or None: on its console, to its machine, on its screen."""
         if (line := self.crash_on_console()) is not None:
             return line
-        with suppress(NicproofError):
+        return self._end if self._closed else self._crash_by_monitor()
+
+    def _crash_by_monitor(self) -> str | None:
+        if self.vm.killed:
+            return None
+        with suppress(NicproofError):  # that QEMU is gone is found elsewhere
             if (event := self.fate()) is not None:
                 return event
             if self.screen and self.screen.picture().is_blue_screen:
@@ -331,7 +339,9 @@ class Testbed:
         return "Kernel panic - not syncing" in self.vm.console.text
 
     def close(self) -> None:
-        """End the guest and everything that belongs to it."""
+        """End the guest and everything that belongs to it. May be called twice."""
+        if not self._closed:
+            self._end, self._closed = self._crash_by_monitor(), True
         if "guest" in self.__dict__:
             self.guest.close()
         self._endings.close()

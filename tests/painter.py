@@ -78,9 +78,9 @@ def true_colour_screen(ground: int, *, strokes: bool) -> bytes:
     return fill + bytes.fromhex("66f3ab 42 83fa30 72e3")  # rep stosd; inc dx; cmp dx, 48; jb bank
 
 
-def disk(file: Path, code: Sequence[bytes]) -> Path:
-    """Make a raw disk that boots the code; return it."""
+def disk(file: Path, code: Sequence[bytes], octets: int = 1 << 20) -> Path:
+    """Make a raw disk that boots the code; return it. SeaBIOS boots none that is smaller than a cylinder."""
     sector = b"".join(code)
     assert len(sector) <= 510, f"{len(sector)} octets do not fit into a boot sector"
-    file.write_bytes((sector.ljust(510, b"\0") + b"\x55\xaa").ljust(1 << 20, b"\0"))  # SeaBIOS boots no smaller disk
+    file.write_bytes((sector.ljust(510, b"\0") + b"\x55\xaa").ljust(octets, b"\0"))
     return file

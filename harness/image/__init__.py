@@ -33,6 +33,14 @@ class BootImage:
     """Whom to log in as."""
     rom: Path | None = None
     """Firmware in the place of the machine's own."""
+    iso: Path | None = None
+    """A CD's content."""
+    floppy: Path | None = None
+    """A floppy's content."""
+    uefi_code: Path | None = None
+    """UEFI firmware, without its variables."""
+    uefi_variables: Path | None = None
+    """The variables with which it starts, to be copied: it writes to them."""
 
 
 def build_image(profile: "Profile") -> BootImage:
@@ -43,11 +51,15 @@ def build_image(profile: "Profile") -> BootImage:
         NicproofError: the build failed: no network, no disk...
     """
     from harness.image import disk, firmware, linux
-    from harness.profile import BuiltImage, KernelImage, RomImage
+    from harness.profile import BuiltImage, KernelImage, MediumImage, RomImage
 
     image = profile.image
     if isinstance(image, BuiltImage):
         return linux.linux_image(image)
     if isinstance(image, KernelImage | RomImage):
-        return firmware.firmware_image(image)
-    return disk.disk_image(image)
+        found = firmware.firmware_image(image)
+    elif isinstance(image, MediumImage):
+        found = disk.medium_image(image)
+    else:
+        found = disk.disk_image(image)
+    return firmware.with_uefi(found) if profile.machine.firmware == "uefi" else found

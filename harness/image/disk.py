@@ -1,8 +1,8 @@
-"""Guests that are a ready disk of the user's own: passed through as it is."""
+"""Guests that are a ready disk, CD or floppy of the user's own: passed through as it is."""
 
 from harness.image import BootImage
 from harness.image.content import content_hash
-from harness.profile import DiskImage
+from harness.profile import DiskImage, MediumImage
 
 
 def disk_image(image: DiskImage) -> BootImage:
@@ -21,4 +21,23 @@ def disk_image(image: DiskImage) -> BootImage:
         ssh_key=image.key,
         host_key=image.host_key,
         user=image.user or "root",
+    )
+
+
+def medium_image(image: MediumImage) -> BootImage:
+    """Return the CD or floppy, keyed by its content as a disk is."""
+    (medium,) = (path for path in (image.iso, image.floppy) if path)
+    return BootImage(
+        kernel=None,
+        initrd=None,
+        disk=None,
+        disk_format="raw",
+        append="",
+        key=content_hash(medium)[:24],
+        kernel_release=None,
+        ssh_key=None,
+        host_key=None,
+        user="root",
+        iso=image.iso,
+        floppy=image.floppy,
     )

@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from harness.cache import publish
@@ -12,6 +13,10 @@ from harness.image.content import content_hash, joined_hash
 from harness.profile import KernelImage, RomImage
 
 _NEEDS_MIB = 300
+_OVMF_SUITE = "trixie"
+_OVMF = Path("usr/share/OVMF")
+_OVMF_FILES = ("OVMF_CODE_4M.fd", "OVMF_VARS_4M.fd")
+"""The firmware, and its variables: none is set, so Secure Boot is off."""
 
 
 def _build(image: KernelImage | RomImage, source: Path, into: Path) -> None:
@@ -58,3 +63,23 @@ def firmware_image(image: KernelImage | RomImage) -> BootImage:
         user="root",
         rom=file if isinstance(image, RomImage) else None,
     )
+
+
+def with_uefi(image: BootImage) -> BootImage:
+    """Return the image with UEFI firmware to boot it: Debian's OVMF, unpacked at the first call.
+
+    Raises:
+        NicproofError: it cannot be had.
+    """
+
+    def build(into: Path) -> None:
+        with tempfile.TemporaryDirectory(dir=into, prefix="package-") as folder:
+            extract(_OVMF_SUITE, ["ovmf"], Path(folder))
+            for name in _OVMF_FILES:
+                shutil.copyfile(Path(folder) / _OVMF / name, into / name)
+
+    key = joined_hash([Path(__file__).read_text(), _OVMF_SUITE, *_OVMF_FILES])
+    folder = publish("firmware", key, build, what=f"ovmf of Debian {_OVMF_SUITE}", needs_mib=_NEEDS_MIB)
+    code, variables = (folder / name for name in _OVMF_FILES)
+    key = joined_hash([image.key, content_hash(code), content_hash(variables)])
+    return replace(image, key=key, uefi_code=code, uefi_variables=variables)

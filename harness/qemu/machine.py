@@ -105,9 +105,48 @@ def _boot(cell: Cell, image: BootImage) -> list[str]:
         shared = isinstance(cell.profile.image, BuiltImage)
         drive = f"if=none,id=root,format={image.disk_format},file={image.disk}" + (",readonly=on" if shared else "")
         bus = cell.profile.image.bus if isinstance(cell.profile.image, DiskImage) else "virtio"
-        device, place = {"virtio": ("virtio-blk-pci", {"bus": _bus(cell), "addr": "0x6"}), "ide": ("ide-hd", {})}[bus]
-        arguments += ["-drive", drive, "-device", _properties(device, {"drive": "root", **place})]
-    return arguments
+        arguments += ["-drive", drive, *_disk(cell, bus)]
+    return [*arguments, *_medium(cell, image), *_uefi(image)]
+
+
+def _disk(cell: Cell, bus: str) -> list[str]:
+    """The disk on its bus, and the bus's controller where the machine does not have it."""
+    slot = {"bus": _bus(cell), "addr": "0x6"}
+    if bus == "ahci" and cell.machine == "q35":
+        bus = "ide"  # its own controller is one
+    controller, device, place = {
+        "virtio": (None, "virtio-blk-pci", slot),
+        "ide": (None, "ide-hd", {}),
+        "ahci": ("ich9-ahci", "ide-hd", {"bus": "disks.0"}),
+        "lsi53c895a": ("lsi53c895a", "scsi-hd", {"bus": "disks.0"}),
+    }[bus]
+    adapter = ["-device", _properties(controller, {"id": "disks", **slot})] if controller else []
+    return [*adapter, "-device", _properties(device, {"drive": "root", **place})]
+
+
+def _medium(cell: Cell, image: BootImage) -> list[str]:
+    """A CD or a floppy, in a drive of the machine's own; q35 has no controller for floppies by itself."""
+    drive = "if=none,id=medium,format=raw,readonly=on"
+    if image.iso is not None:
+        return ["-drive", f"{drive},file={_quoted(image.iso)}", "-device", "ide-cd,drive=medium"]
+    if image.floppy is not None:
+        controller = ["-device", "isa-fdc"] if cell.machine == "q35" else []
+        return ["-drive", f"{drive},file={_quoted(image.floppy)}", *controller, "-device", "floppy,drive=medium"]
+    return []
+
+
+def _uefi(image: BootImage) -> list[str]:
+    """UEFI firmware in two flash chips: the program, and its variables."""
+    if image.uefi_code is None or image.uefi_variables is None:
+        return []
+    return [
+        *("-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={_quoted(image.uefi_code)}"),
+        *("-drive", f"if=pflash,unit=1,format=raw,file={_quoted(image.uefi_variables)}"),
+    ]
+
+
+def _quoted(path: Path) -> str:
+    return str(path).replace(",", ",,")
 
 
 def kernel_command_line(cell: Cell, image: BootImage) -> str:
@@ -128,13 +167,14 @@ def hardware(cell: Cell, image: BootImage, accel: Accel) -> Hardware:
     companion = {"bus": _bus(cell), "addr": hex(COMPANION_SLOT), "max-bytes": 65536, "period": 1000}
     if cell.mode.is_line:
         companion["vectors"] = 0
+    acpi = {} if profile.machine.acpi else {"acpi": False}
     arguments = [
         "-no-user-config",
         "-nodefaults",
         *("-display", "none"),
-        *("-machine", _properties(cell.machine, {**accel.machine_options, "memory-backend": MEMORY_ID})),
+        *("-machine", _properties(cell.machine, {**accel.machine_options, **acpi, "memory-backend": MEMORY_ID})),
         *("-accel", accel.option),
-        *("-cpu", accel.cpu),
+        *("-cpu", accel.cpu if profile.machine.apic else f"{accel.cpu},-apic"),
         *("-smp", str(profile.machine.cpus)),
         *("-m", str(profile.machine.memory_mib)),
         # A guest that resets itself has crashed, or a test asked for it: the harness decides, QEMU stays.
@@ -163,5 +203,4 @@ def memory(hardware: Hardware, file: Path | None, *, copy_on_write: bool) -> tup
     size = f"id={MEMORY_ID},size={hardware.memory_mib}M"
     if file is None:
         return ("-object", f"memory-backend-ram,{size}")
-    path = str(file).replace(",", ",,")
-    return ("-object", f"memory-backend-file,{size},mem-path={path},share={'off' if copy_on_write else 'on'}")
+    return ("-object", f"memory-backend-file,{size},mem-path={_quoted(file)},share={'off' if copy_on_write else 'on'}")

@@ -43,6 +43,7 @@ class Monitor:
         self._fates = EventListener(names=("RESET", "SHUTDOWN", "GUEST_PANICKED"))
         self._client.register_listener(self._fates)
         self._fate: list[dict[str, Any]] = []
+        self._lost = False
         self._run(self._client.connect(connection), "the QMP greeting")
 
     def _run(self, work: Coroutine[Any, Any, Result], what: str, deadline_s: float | None = None) -> Result:
@@ -65,7 +66,11 @@ class Monitor:
             MonitorLost: QEMU is gone or silent.
         """
         names = {name.replace("_", "-"): value for name, value in arguments.items()}
-        return self._run(self._client.execute(command, names), command)
+        try:
+            return self._run(self._client.execute(command, names), command)
+        except MonitorLost:
+            self._lost = True
+            raise
 
     def human(self, command: str) -> str:
         """Run a command of the human monitor and return what it prints, with plain line ends."""
@@ -104,10 +109,21 @@ class Monitor:
         Raises:
             MonitorLost: QEMU is gone or silent.
         """
+        if self._lost:
+            raise MonitorLost("QEMU is not asked again: it gave no answer before")
         self.execute("query-status")  # events are heard while QEMU is spoken to
         heard: list[dict[str, Any]] = [dict(event) for event in self._fates.clear()]
         self._fate += [event for event in heard if event["data"].get("guest", True)]
         return list(self._fate)
+
+    def forget_fate(self) -> None:
+        """Forget what the guest has done to its machine so far, as it was asked for.
+
+        Raises:
+            MonitorLost: QEMU is gone or silent.
+        """
+        self.fate()
+        self._fate.clear()
 
     def forget_events(self) -> list[dict[str, Any]]:
         """Drop the events heard so far and return them: what follows is new."""

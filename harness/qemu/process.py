@@ -154,6 +154,11 @@ class QemuProcess:
         return f"QEMU {how}" + (f": {messages}" if messages else "")
 
     @property
+    def killed(self) -> bool:
+        """Whether it was ended by `kill`, and has no monitor any more."""
+        return not hasattr(self, "monitor")
+
+    @property
     def crashed(self) -> bool:
         """Whether QEMU ended by a fault of its own (abort, segmentation fault): a finding about the device model."""
         status = self._status()

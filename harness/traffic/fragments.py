@@ -35,7 +35,7 @@ def exchange_long_echo(wire: Wire, family: Family, data: bytes, mtu: int) -> Lon
     """Ask the DUT for an echo of data longer than `mtu`, in fragments no longer than that, and collect its reply."""
     request = echo_frame(family, family.request, WIRE, DUT, _NUMBER, data)[family.headers :]
     with wire.capture(lambda seen: _is_fragment(family, seen)) as seen:
-        wire.send(*_fragments(family, request, mtu))
+        wire.send(*fragments(family, request, mtu))
         frames = seen.wait(1, DEADLINE_S)
         while not (message := _whole(family, frames)):
             before, frames = frames, seen.wait(len(frames) + 1, DEADLINE_S)
@@ -45,7 +45,8 @@ def exchange_long_echo(wire: Wire, family: Family, data: bytes, mtu: int) -> Lon
     return LongReply(due, message, tuple(frames))
 
 
-def _fragments(family: Family, message: bytes, mtu: int) -> Iterable[bytes]:
+def fragments(family: Family, message: bytes, mtu: int) -> Iterable[bytes]:
+    """Return the frames to the DUT that carry an ICMP message in packets no longer than `mtu`."""
     own = family.headers - HEADER + (0 if family is IPV4 else _FRAGMENT_HEADER)
     room = (mtu - own) // 8 * 8  # RFC 791, 3.2 and RFC 8200, 4.5: all but the last have a multiple of 8 octets
     ethernet = Ether(src=WIRE.mac, dst=DUT.mac)

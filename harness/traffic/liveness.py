@@ -13,8 +13,11 @@ from harness.endpoint.cable import Direction
 from harness.endpoint.wire import Wire
 from harness.guest.base import Guest
 from harness.station import DUT, WIRE
+from harness.testbed import Testbed
 from harness.traffic.exchange import carry, exchange_echoes
 from harness.traffic.frames import (
+    IPV4,
+    IPV6,
     LOCAL_EXPERIMENT,
     Family,
     arp_frame,
@@ -49,6 +52,13 @@ def what_fails(guest: Guest, wire: Wire) -> str:
         if wrong := difference(frames, carry(direction, frames, guest, wire)):
             return f"{direction.value}: {wrong}"
     return ""
+
+
+def what_fails_as_seen(bed: Testbed) -> str:
+    """Say what the DUT fails to do, as far as anybody can see: its answers, and frames both ways if it can be asked."""
+    families = [family for family in (IPV4, IPV6) if family.echo not in bed.cell.profile.lacks]
+    problem = what_fails_of_echoes(bed.wire, families)
+    return problem or (what_fails(bed.guest, bed.wire) if bed.guest.claims else "")
 
 
 def what_fails_of_echoes(wire: Wire, families: Iterable[Family]) -> str:
