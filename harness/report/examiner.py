@@ -18,7 +18,7 @@ from harness.cell import Cell
 from harness.endpoint.cable import CableStuck
 from harness.errors import NicproofError, Unsupported
 from harness.guest.base import Guest
-from harness.guest.ssh import CommandFailed
+from harness.guest.transport import CommandFailed
 from harness.qemu.process import QemuDied
 from harness.readiness import BootFailure
 from harness.report.artifacts import Artifacts
