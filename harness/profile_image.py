@@ -84,9 +84,22 @@ class DiskImage(Facts):
     """The guest's public host key (`ssh-ed25519 AAAA...`); without it, the first one seen is trusted."""
 
 
+class AbsentImage(Facts):
+    """What stands for an image that the user has yet to bring; no profile's file has it."""
+
+    absent: Text
+    """What is missing, and where it was looked for."""
+    cure: Text
+    """What to do about it."""
+
+
 def image_kind(fields: Collection[str]) -> str | None:
     """Return the image class that alone has one of these fields, or None."""
-    for kind, own in (("DiskImage", {"disk"}), ("KernelImage", {"package", "initrd", "script"})):
+    for kind, own in (
+        ("AbsentImage", {"absent"}),
+        ("DiskImage", {"disk"}),
+        ("KernelImage", {"package", "initrd", "script"}),
+    ):
         if own & set(fields):
             return kind
     return "BuiltImage" if {"modules", "drivers"} & set(fields) else None
@@ -101,6 +114,7 @@ def image_class(value: object) -> str:
 Image = Annotated[
     Annotated[BuiltImage, Tag("BuiltImage")]
     | Annotated[KernelImage, Tag("KernelImage")]
-    | Annotated[DiskImage, Tag("DiskImage")],
+    | Annotated[DiskImage, Tag("DiskImage")]
+    | Annotated[AbsentImage, Tag("AbsentImage")],
     Discriminator(image_class),
 ]
