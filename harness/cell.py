@@ -54,7 +54,7 @@ class Cell:
     @property
     def machine(self) -> Machine:
         """The QEMU machine type."""
-        return machine_of(self.nic)
+        return self.profile.machine.type or machine_of(self.nic)
 
     @property
     def vectors(self) -> int:
@@ -96,8 +96,9 @@ def _cell(profile: Profile, nic: NicModel, mode: InterruptMode) -> Cell | Exclus
         return Cell(profile, nic, mode)
     own = here.excluded.get(mode) if here else None
     reason = (
-        hardware_cannot(nic, mode)
+        nic.cannot(mode)
         or profile.absent.get(nic.name)
+        or hardware_cannot(nic, mode, profile.machine.type)
         or out_of_reach
         or own
         or profile.excluded.get(mode)

@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 from harness import cache, rundir
 from harness.cell import Cell, Exclusion, all_cells, find_cell
 from harness.doctor import Finding, examine
-from harness.errors import NicproofError
+from harness.errors import ImageAbsent, NicproofError
 from harness.image import build_image
 from harness.profile import load_profile, profile_names
 from harness.qemu.accel import choose_accel
@@ -25,7 +25,7 @@ from harness.requirements import Coverage, Document, load_coverage
 
 
 class _Commands(TyperGroup):
-    """Commands whose errors are one line on stderr and exit status 2."""
+    """Commands whose errors are one line on stderr and exit status 2; 3 where the user has yet to bring an image."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -33,7 +33,7 @@ class _Commands(TyperGroup):
         except NicproofError as error:
             for line in str(error).splitlines():
                 print(f"nicproof: {line}", file=sys.stderr)
-            raise typer.Exit(2) from None
+            raise typer.Exit(3 if isinstance(error, ImageAbsent) else 2) from None
 
 
 app = typer.Typer(

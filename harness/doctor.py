@@ -13,7 +13,7 @@ from pathlib import Path
 from harness import cache
 from harness.cell import Cell, all_cells
 from harness.debian import SUITES, mirror
-from harness.errors import NicproofError
+from harness.errors import ImageAbsent, NicproofError
 from harness.image import build_image
 from harness.profile import BuiltImage, KernelImage, Profile, RomImage, load_profile, profile_names
 from harness.qemu.accel import choose_accel
@@ -168,6 +168,8 @@ def _profile(name: str, always: tuple[Finding, ...], to_build: tuple[Finding, ..
     try:
         profile = load_profile(name)
         cached = _is_cached(profile)
+    except ImageAbsent as error:
+        return Finding(name, False, error.what, error.cure)
     except NicproofError as error:
         return Finding(name, False, str(error))
     needed = always if cached else (*always, *_needed(profile, to_build))

@@ -110,6 +110,7 @@ class Launcher:
                 (*hardware.arguments, *machine.memory(hardware, memory, copy_on_write=incoming)),
                 directory,
                 memory_mib=hardware.memory_mib,
+                second_serial=cell.profile.control == "serial",
                 incoming=incoming,
                 outlive_harness=self.outlive_harness,
             )
@@ -179,7 +180,8 @@ class Launcher:
         image = build_image(booted.profile)
         hardware = machine.hardware(booted, image, self.accel)
         ready = booted.profile.ready.model_dump_json(exclude={"deadline_s"})
-        key = joined_hash([self.qemu.build_id, image.key, ready, *hardware.arguments])
+        serial = ["serial"] if booted.profile.control == "serial" else []
+        key = joined_hash([self.qemu.build_id, image.key, ready, *serial, *hardware.arguments])
         folder = cache.publish(
             "snapshots",
             key,
@@ -193,7 +195,7 @@ class Launcher:
     def _save(self, cell: Cell, saved: Saved) -> None:
         testbed = self.boot(cell, saved.image, saved.memory)
         try:
-            if cell.profile.control == "ssh":
+            if cell.profile.control != "none":
                 self._log_in(testbed)
             if not cell.nic.virtual_function:  # which is made in each fork
                 settle(testbed)
@@ -214,6 +216,13 @@ class Launcher:
 
     def _log_in(self, testbed: Testbed) -> None:
         """Have the guest load what a first login and the endpoint load, so that no fork has to."""
+        if testbed.cell.profile.os != "linux":
+            transport = testbed.transport(testbed.cell.profile.ready.deadline_s)
+            try:
+                transport.check("exit 0")  # in any shell
+            finally:
+                transport.close()
+            return
         ssh = testbed.connect()
         try:
             ssh.check("true")

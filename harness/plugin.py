@@ -11,11 +11,11 @@ from harness import rundir
 from harness.cell import Cell, select_cells
 from harness.endpoint.place import parse_place
 from harness.endpoint.wire import Wire
-from harness.errors import InputError, NicproofError
+from harness.errors import ImageAbsent, InputError, NicproofError
 from harness.guest.base import Guest
 from harness.lab import LabSupply
 from harness.launcher import Launcher
-from harness.profile import Profile, load_profile, with_own
+from harness.profile import AbsentImage, Profile, load_profile, with_own
 from harness.qemu.accel import choose_accel
 from harness.qemu.binary import find_qemu
 from harness.report.examiner import MEASUREMENTS, Examiner, cell_of, cell_parameter
@@ -98,6 +98,8 @@ def pytest_configure(config: pytest.Config) -> None:
     except NicproofError as error:
         if recorder is not None:
             recorder.cannot_start(str(error))
+        if isinstance(error, ImageAbsent):
+            pytest.exit(str(error), 3)
         raise pytest.UsageError(str(error)) from None
     show_messages()  # a worker's from now on: up to here, the controller has said the same
     config.stash[BENCH] = bench
@@ -129,6 +131,7 @@ def _supply(config: pytest.Config, cells: tuple[Cell, ...]) -> Supply:
 
     Raises:
         InputError: an option is wrong, or two do not go together.
+        ImageAbsent: the user has yet to bring what the guests boot from.
         NicproofError: QEMU cannot be had.
     """
     endpoint, dut = config.getoption("endpoint"), config.getoption("dut")
@@ -142,6 +145,9 @@ def _supply(config: pytest.Config, cells: tuple[Cell, ...]) -> Supply:
         if config.getoption("keep"):
             raise InputError("--keep: goes on with a guest of nicproof's, but --dut is none")
         return LabSupply(cells, parse_place("--dut", dut), parse_place("--endpoint", endpoint))
+    image = cells[0].profile.image
+    if isinstance(image, AbsentImage):
+        raise ImageAbsent(image.absent, image.cure)
     qemu = find_qemu(config.getoption("qemu"))
     accel = choose_accel(qemu, config.getoption("accel"))
     launcher = Launcher(qemu, accel, outlive_harness=config.getoption("keep"))

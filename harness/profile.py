@@ -9,6 +9,8 @@ A profile is a YAML file in `profiles/`, or any YAML file named by its path:
 - A relative path is relative to the file that names it.
 """
 
+import codecs
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -21,6 +23,7 @@ from harness import yaml_source
 from harness.errors import InputError
 from harness.nic import CATALOGUE, InterruptMode, NicModel
 from harness.profile_image import (
+    AbsentImage,
     BuiltImage,
     DiskImage,
     Image,
@@ -35,6 +38,7 @@ from harness.shipped import shipped
 from harness.yaml_source import Facts, Mark, Node, Text, nearest
 
 __all__ = [
+    "AbsentImage",
     "BuiltImage",
     "DiskImage",
     "GuestOS",
@@ -57,7 +61,10 @@ __all__ = [
 ]
 
 Machine = Literal["pc", "q35"]
-GuestOS = Literal["linux", "firmware"]
+GuestOS = Literal["linux", "firmware", "winxp", "win10"]
+"""winxp: Windows XP and its like without PowerShell; win10: Windows 10, 11 and the servers of their kind."""
+ControlNic = Literal["e1000", "e1000e", "igb", "pcnet", "rtl8139", "virtio-net-pci", "vmxnet3"]
+"""QEMU's devices that a guest may have a driver for out of the box."""
 
 
 def machine_of(nic: NicModel) -> Machine:
@@ -65,11 +72,14 @@ def machine_of(nic: NicModel) -> Machine:
     return "pc" if nic.bus == "pci" else "q35"
 
 
-def hardware_cannot(nic: NicModel, mode: InterruptMode) -> str | None:
-    """Return why no guest can use `nic` in `mode`, or None if the hardware can."""
+def hardware_cannot(nic: NicModel, mode: InterruptMode, machine: Machine | None = None) -> str | None:
+    """Return why no guest can use `nic` in `mode` on a machine (by default the model's own), or None if it can."""
     if reason := nic.cannot(mode):
         return reason
-    if mode is InterruptMode.MSIX_REMAPPED and machine_of(nic) == "pc":
+    machine = machine or machine_of(nic)
+    if machine == "pc" and nic.virtual_functions + nic.virtual_function:
+        return f"{nic.name} needs PCI Express, which QEMU's pc machine does not have"
+    if mode is InterruptMode.MSIX_REMAPPED and machine == "pc":
         return f"{nic.name} is on QEMU's pc machine, whose 440FX chipset has no VT-d to remap interrupts"
     return None
 
@@ -126,6 +136,43 @@ class MachineProfile(Facts):
     """Whether the firmware describes the machine by ACPI; else by the older tables alone."""
     apic: bool = True
     """Whether the processor has a local APIC; without one, interrupts come through the 8259 pair alone."""
+    type: Machine | None = None
+    """For all NIC models, where one image cannot boot on both; else each is on the machine whose bus is its own."""
+    cpu: Text | None = None
+    """QEMU's -cpu; else what runs best on the host."""
+    control_nic: tuple[ControlNic, ...] = ()
+    """The NIC that carries SSH: the first of these that is not of the DUT's family; else virtio or e1000."""
+
+
+class SshProfile(Facts):
+    """What an SSH server of the guest's needs to be treated with."""
+
+    disabled_algorithms: Mapping[Literal["ciphers", "kex", "keys", "macs", "pubkeys"], tuple[Text, ...]] = {}
+    """What must not be used, by paramiko's kinds, though both sides have it: old servers have some that are broken."""
+
+
+class Supplied(Facts):
+    """An image that the user has to bring, as nicproof may not: cells are known without it, and nothing can boot."""
+
+    variable: Text
+    """The environment variable that names the file."""
+    what: Text
+    """What the file has to be."""
+    build: Text
+    """The command that makes it."""
+
+
+def _is_encoding(name: str) -> str:
+    try:
+        codecs.lookup(name)
+    except LookupError:
+        raise ValueError(f"is '{name}'; allowed: utf-8, cp437, cp850 or another of Python's encodings") from None
+    return name
+
+
+def family_of(device: str) -> str:
+    """Return which NICs a QEMU device shares its code with; one that is no model under test is alone."""
+    return next((nic.family for nic in CATALOGUE.values() if nic.device == device), device)
 
 
 class Queues(Facts):
@@ -190,9 +237,14 @@ class Profile(Facts):
     description: Text
     os: GuestOS
     """Whose names and files the claims are read from."""
-    control: Literal["ssh", "none"]
-    """How the harness reaches into the guest; none: agentless."""
+    control: Literal["ssh", "serial", "none"]
+    """How the harness reaches into the guest; serial: a cmd.exe on its second serial port; none: agentless."""
+    ssh: SshProfile = SshProfile()
+    encoding: Annotated[Text, AfterValidator(_is_encoding)] = "utf-8"
+    """What the guest's programs print in; an old Windows in its OEM code page."""
     image: Image
+    supplied: Supplied | None = None
+    """Who brings the image, if it may not be fetched or built from what can be."""
     ready: Ready
     machine: MachineProfile
     nics: Mapping[NicName, NicProfile] = Field(min_length=1)
@@ -212,10 +264,18 @@ class Profile(Facts):
         return self
 
     def _control_problems(self) -> Iterator[tuple[Loc, str]]:
-        if self.control == "none":
-            if self.ready.ssh:
-                yield ("ready", "ssh"), "is true, but control is none; allowed: console, dhcp, arp"
+        if self.control != "ssh" and self.ready.ssh:
+            yield ("ready", "ssh"), f"is true, but control is {self.control}; allowed: console, dhcp, arp"
+        if self.control != "ssh" and self.ssh.disabled_algorithms:
+            yield ("ssh",), f"is given, but control is {self.control}; remove this"
+        if self.control == "serial" and self.os not in ("winxp", "win10"):
+            yield ("control",), f"is 'serial', which is a shell of Windows, but os is {self.os}; allowed: ssh, none"
+        if self.control != "ssh":
             return
+        for name in self.nics:
+            own = CATALOGUE[name].family
+            if self.machine.control_nic and all(family_of(device) == own for device in self.machine.control_nic):
+                yield ("machine", "control_nic"), f"has no NIC beside {name} that is not of its family; add rtl8139"
         if isinstance(self.image, KernelImage | RomImage | MediumImage):
             yield (
                 ("control",),
@@ -229,10 +289,10 @@ class Profile(Facts):
     def _nic_problems(self) -> Iterator[tuple[Loc, str]]:
         for name, nic in self.nics.items():
             for mode in nic.modes:
-                if reason := hardware_cannot(CATALOGUE[name], mode):
+                if reason := hardware_cannot(CATALOGUE[name], mode, self.machine.type):
                     yield ("nics", name, "modes", mode), f"the hardware cannot: {reason}; remove this mode"
             for mode in nic.excluded:
-                if reason := hardware_cannot(CATALOGUE[name], mode):
+                if reason := hardware_cannot(CATALOGUE[name], mode, self.machine.type):
                     yield ("nics", name, "excluded", mode), f"needs no reason here: {reason}; remove this line"
                 elif mode in nic.modes:
                     yield ("nics", name, "excluded", mode), "is listed in modes too; allowed: one of the two"
@@ -272,7 +332,7 @@ def load_profile(wish: str) -> Profile:
         InputError: There is none, or something in it is wrong: one line for each, with file, line and field.
     """
     file = _find(wish, Path.cwd(), f"profile '{wish}'")
-    tree = _inherit(file, ())
+    tree = _without_absent_image(_inherit(file, ()), file.stem)
     problems: list[str] = []
     tree = yaml_source.expand(tree, problems)
     for field in ("name", "path"):
@@ -283,6 +343,28 @@ def load_profile(wish: str) -> Profile:
     start = Mark(file, 1)
     given = {"name": Node(file.stem, start), "path": Node(file, start)}
     return yaml_source.validate(Profile, replace(tree, value={**tree.entries(), **given}))
+
+
+def _without_absent_image(tree: Node, name: str) -> Node:
+    """Put a remark in the place of an image whose file the user has yet to bring, or return the profile as it is."""
+    supplied, image = tree.entries().get("supplied"), tree.entries().get("image")
+    said = {field: node.value for field, node in supplied.entries().items()} if supplied else {}
+    variable, what, build = (said.get(field) for field in ("variable", "what", "build"))
+    if not (image and isinstance(variable, str) and isinstance(what, str) and isinstance(build, str)):
+        return tree
+    if not any(isinstance(node.value, str) and f"${{{variable}}}" in node.value for node in image.entries().values()):
+        return tree  # another image has taken its place
+    file = os.environ.get(variable)
+    if file and Path(file).expanduser().is_file():
+        return tree
+    seen = f"which is {file}, where no file is" if file else "which is not set"
+    why = {
+        "absent": f"profile {name} has no image: it needs {what}, looked for where the environment variable "
+        f"{variable} says, {seen}",
+        "cure": f"{build}; then set {variable} to the file",
+    }
+    nodes = {field: Node(text, image.mark) for field, text in why.items()}
+    return replace(tree, value={**tree.entries(), "image": Node(nodes, image.mark)})
 
 
 def with_own(

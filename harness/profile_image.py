@@ -131,9 +131,19 @@ class MediumImage(Facts):
         return self
 
 
+class AbsentImage(Facts):
+    """What stands for an image that the user has yet to bring; no profile's file has it."""
+
+    absent: Text
+    """What is missing, and where it was looked for."""
+    cure: Text
+    """What to do about it."""
+
+
 def image_kind(fields: Collection[str]) -> str | None:
     """Return the image class that alone has one of these fields, or None."""
     kinds = (
+        ("AbsentImage", {"absent"}),
         ("DiskImage", {"disk"}),
         ("MediumImage", {"iso", "floppy"}),
         ("RomImage", {"rom"}),
@@ -156,6 +166,7 @@ Image = Annotated[
     | Annotated[KernelImage, Tag("KernelImage")]
     | Annotated[RomImage, Tag("RomImage")]
     | Annotated[DiskImage, Tag("DiskImage")]
-    | Annotated[MediumImage, Tag("MediumImage")],
+    | Annotated[MediumImage, Tag("MediumImage")]
+    | Annotated[AbsentImage, Tag("AbsentImage")],
     Discriminator(image_class),
 ]

@@ -43,7 +43,7 @@ def run_shell(launcher: Launcher, cell: Cell, say: Callable[[str], None]) -> int
         say: shows a line to the person.
 
     Returns:
-        The exit status of the guest's shell; 0 for a console.
+        The exit status of the guest's shell; 0 for a console or a shell on a serial port.
 
     Raises:
         NicproofError: the guest cannot be had, or ended under its user.
@@ -54,7 +54,7 @@ def run_shell(launcher: Launcher, cell: Cell, say: Callable[[str], None]) -> int
             with Jack(testbed.cable, testbed.vm.directory / "wire") as _:
                 say(f"{cell.id}: {launcher.accel.name}, QEMU {launcher.qemu.version}, process {testbed.vm.pid}")
                 say(f"scapy on its cable: {command_line()} scapy {shlex.quote(str(testbed.vm.directory / 'wire'))}")
-                status = _console(testbed, say) if cell.profile.control == "none" else _ssh(testbed, say)
+                status = {"none": _console, "serial": _serial, "ssh": _ssh}[cell.profile.control](testbed, say)
             if death := testbed.vm.death():
                 raise NicproofError(f"{cell.id}: {death}")
             return status
@@ -146,6 +146,18 @@ def _console(testbed: Testbed, say: Callable[[str], None]) -> int:
             )
         finally:
             left.set()
+    return 0
+
+
+def _serial(testbed: Testbed, say: Callable[[str], None]) -> int:
+    """Give the shell on the second serial port, a line at a time: it has no terminal that could edit one."""
+    say("this is the shell on COM2, a line at a time. Leave with Ctrl-D; the guest ends then")
+    port = testbed.vm.serial
+    if port is None:
+        raise NicproofError(f"{testbed.cell.id}: the guest has no second serial port")
+    port.settimeout(None)
+    port.sendall(b"\r\n")  # it shows where it is
+    _relay(lambda: port.recv(65536), lambda typed: port.sendall(typed.replace(b"\n", b"\r\n")))
     return 0
 
 

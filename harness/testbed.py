@@ -16,10 +16,12 @@ from harness.endpoint.cable import Cable, Impairment
 from harness.endpoint.far import FarStation
 from harness.endpoint.neighbour import Neighbour
 from harness.endpoint.wire import Wire
-from harness.errors import NicproofError
+from harness.errors import NicproofError, Unsupported
 from harness.guest.base import Guest
 from harness.guest.linux import LinuxGuest
+from harness.guest.serial import SerialShell
 from harness.guest.ssh import Ssh
+from harness.guest.transport import Transport
 from harness.image import BootImage
 from harness.qemu import machine
 from harness.qemu.console import ConsoleTimeout
@@ -195,11 +197,15 @@ class Testbed:
         """The guest's operations; connects when first used.
 
         Raises:
-            SshError: the guest does not let us in.
+            TransportError: the guest does not let us in.
         """
         if self.cell.profile.control == "none":
             return Guest()
-        return LinuxGuest(self.connect(), str(self.bdf))
+        match self.cell.profile.os:
+            case "linux":
+                return LinuxGuest(self.connect(), str(self.bdf))
+            case other:
+                raise Unsupported(f"operations on a guest of os {other}: nicproof has none")
 
     @contextmanager
     def new_warnings(self) -> Iterator[list[str]]:
@@ -247,11 +253,27 @@ class Testbed:
 
     def connect(self) -> Ssh:
         """Open an SSH connection to the guest."""
+        disabled = self.cell.profile.ssh.disabled_algorithms
         if self.image.ssh_key is None:
             raise NicproofError(f"profile {self.cell.profile.name}: control is ssh, but its image names no key")
         return Ssh(
-            ("127.0.0.1", self.ssh_port()), user=self.image.user, key=self.image.ssh_key, host_key=self.image.host_key
+            ("127.0.0.1", self.ssh_port()),
+            user=self.image.user,
+            key=self.image.ssh_key,
+            host_key=self.image.host_key,
+            disabled_algorithms={str(kind): names for kind, names in disabled.items()},
+            encoding=self.cell.profile.encoding,
         )
+
+    def transport(self, deadline_s: float = 60.0) -> Transport:
+        """Open the profile's way of control into the guest; a shell on a serial port has so long to be found.
+
+        Raises:
+            TransportError: the guest does not let us in.
+        """
+        if self.vm.serial is None:
+            return self.connect()
+        return SerialShell(self.vm.serial, encoding=self.cell.profile.encoding, deadline_s=deadline_s)
 
     def kernel(self) -> str | None:
         """Return the release of the guest's kernel, as its image or the guest itself says."""

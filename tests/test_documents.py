@@ -17,7 +17,14 @@ from harness.requirements import tests_in as all_tests_in
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CHANGELOG.md", "FINDINGS.md", "reports/README.md")
+DOCUMENTS = (
+    "README.md",
+    "ARCHITECTURE.md",
+    "CHANGELOG.md",
+    "FINDINGS.md",
+    "docs/windows-control.md",
+    "reports/README.md",
+)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
@@ -99,14 +106,15 @@ def test_each_entry_of_the_ledger_names_tests_that_exist() -> None:
             assert [name for name in tests if fnmatchcase(name, function)], f"{entry.id}: {glob} is no test"
 
 
-def test_the_profiles_in_the_readme_are_profiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_profiles_in_the_documents_are_profiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     modules = tmp_path / "lib/modules/6.12.0"
     modules.mkdir(parents=True)
     for name in ("vmlinux", "appliance.qcow2", "id_ed25519"):
         (tmp_path / name).touch()
     monkeypatch.setenv("KERNEL", str(tmp_path))
-    shown = re.findall(r"```yaml\n# (\w+\.yaml): .*\n((?:.*\n)*?)```", README)
-    assert len(shown) == 2
+    text = README + (ROOT / "docs/windows-control.md").read_text()
+    shown = re.findall(r"```yaml\n# (\w+\.yaml): .*\n((?:.*\n)*?)```", text)
+    assert len(shown) == 3
     for name, text in shown:
         (tmp_path / name).write_text(text)
         assert load_profile(str(tmp_path / name)).nics

@@ -32,13 +32,22 @@ def qemu() -> Qemu:
 def started(qemu: Qemu, tmp_path: Path) -> Iterator[Started]:
     running: list[QemuProcess] = []
 
-    def begin(*more: str, memory_mib: int = 32, paused: bool = False, incoming: bool = False) -> QemuProcess:
+    def begin(
+        *more: str, memory_mib: int = 32, paused: bool = False, incoming: bool = False, second_serial: bool = False
+    ) -> QemuProcess:
         directory = tmp_path / f"vm{len(running)}"
         directory.mkdir()
-        running.append(
-            QemuProcess(qemu, [*MACHINE, *more], directory, memory_mib=memory_mib, paused=paused, incoming=incoming)
+        vm = QemuProcess(
+            qemu,
+            [*MACHINE, *more],
+            directory,
+            memory_mib=memory_mib,
+            second_serial=second_serial,
+            paused=paused,
+            incoming=incoming,
         )
-        return running[-1]
+        running.append(vm)
+        return vm
 
     yield begin
     for vm in running:
@@ -59,6 +68,26 @@ def test_an_ended_qemu_leaves_no_process_and_no_descriptor(started: Started) -> 
     assert not Path("/proc", str(vm.pid)).exists()
     assert descriptors() == before
     assert (vm.death(), vm.crashed) == (None, False), "it was ended on purpose"
+
+
+def test_a_second_serial_port_is_com2_of_the_guest_and_ends_with_it(started: Started, tmp_path: Path) -> None:
+    # A boot sector that answers each letter on COM2 (0x2f8) with the letter of the other case:
+    #   mov dx,0x2fd; in al,dx; test al,1; jz -5; mov dx,0x2f8; in al,dx; xor al,0x20; out dx,al; jmp to the start
+    program = bytes.fromhex("bafd02 ec a801 74fb baf802 ec 3420 ee ebef")
+    (tmp_path / "disk").write_bytes((program.ljust(510, b"\0") + b"\x55\xaa").ljust(1 << 20, b"\0"))
+    before = descriptors()
+    vm = started("-drive", f"file={tmp_path / 'disk'},format=raw,if=ide", second_serial=True)
+    assert vm.serial is not None
+    vm.serial.settimeout(60)
+    vm.serial.sendall(b"Serial Shell")
+    heard = b""
+    while len(heard) < 12:
+        heard += vm.serial.recv(64)
+    assert heard == b"sERIAL\0sHELL"
+    assert vm.console.text.count("sERIAL") == 0, "the console is another port"
+    vm.kill()
+    assert descriptors() == before
+    assert started().serial is None
 
 
 def test_qemus_own_words_tell_why_it_did_not_start(started: Started) -> None:

@@ -218,6 +218,13 @@ def test_doubled_dollar_keeps_the_text_that_firmware_expands_itself(write: Write
         ("image:\n  suite: trixie", "image: trixie", 4, "image: is 'trixie'; allowed: a block of fields"),
         ("msix: {}", "msix: {}\nexcluded: {msi: ''}", 18, "excluded.msi: is empty"),
         ("os: linux", "os: linux\nname: other", 3, "name: unknown field; a profile is named after its file"),
+        ("control: none", "control: serial", 3, "control: is 'serial', which is a shell of Windows, but os is linux; "),
+        ("control: none", "control: com2", 3, "control: is 'com2'; allowed: ssh, serial, none"),
+        ("cpus: 2", "cpus: 2\n  type: isa", 12, "machine.type: is 'isa'; allowed: pc, q35"),
+        ("cpus: 2", "cpus: 2\n  control_nic: [rtl8193]", 12, "machine.control_nic[0]: is 'rtl8193'; nearest: rtl8139"),
+        ("os: linux", "os: linux\nencoding: cp9", 3, "encoding: is 'cp9'; allowed: utf-8, cp437, cp850 or another"),
+        ("os: linux", "os: linux\nssh: {disabled_algorithms: {macs: [a]}}", 3, "ssh: is given, but control is none; "),
+        ("os: linux", "os: linux\nssh: {algorithms: {}}", 3, "ssh.algorithms: unknown field; nearest: disabled_"),
         ("os: linux", "os: linux\nabsent: {e1000e: broken}", 3, "absent.e1000e: is listed in nics too; "),
     ],
 )  # fmt: skip
@@ -274,6 +281,33 @@ def test_ssh_is_refused_where_nobody_could_log_in(write: Write, tmp_path: Path) 
     assert problems(disk) == [f"{disk}:4: image.{field}: is missing: control is ssh" for field in ("user", "key")]
 
 
+def test_ssh_is_no_sign_of_a_guest_that_is_controlled_by_its_serial_port(write: Write) -> None:
+    file = write(("os: linux", "os: winxp"), ("control: none", "control: serial"), ("console: hello", "ssh: true"))
+    assert problems(file) == [f"{file}:7: ready.ssh: is true, but control is serial; allowed: console, dhcp, arp"]
+
+
+def test_kind_of_algorithm_that_is_none_is_refused(write: Write) -> None:
+    file = write(("control: none", "control: ssh\nssh: {disabled_algorithms: {cipher: [aes128-ctr]}}"))
+    (line,) = problems(file)
+    assert line.startswith(f"{file}:4: ssh.disabled_algorithms.cipher: is 'cipher'; nearest: ciphers; allowed: ")
+
+
+def test_control_nic_must_be_another_than_the_dut(write: Write) -> None:
+    control = ("control: none", "control: ssh")
+    file = write(control, ("cpus: 2", "cpus: 2\n  control_nic: [e1000e]"))
+    assert problems(file) == [
+        f"{file}:12: machine.control_nic: has no NIC beside e1000e that is not of its family; add rtl8139"
+    ]
+    file = write(control, ("cpus: 2", "cpus: 2\n  control_nic: [e1000e, rtl8139]"))
+    assert load_profile(str(file)).machine.control_nic == ("e1000e", "rtl8139")
+
+
+def test_a_machine_without_pci_express_has_no_model_that_needs_it(write: Write) -> None:
+    file = write(("  e1000e:", "  igb:"), ("cpus: 2", "cpus: 2\n  type: pc"))
+    why = "the hardware cannot: igb needs PCI Express, which QEMU's pc machine does not have; remove this mode"
+    assert problems(file) == [f"{file}:18: nics.igb.modes.msix: {why}"]
+
+
 def test_kernel_command_line_is_refused_for_a_disk(write: Write, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     disk = ("suite: trixie", "disk: file\n  format: raw\n  bus: ide")
@@ -296,7 +330,8 @@ def test_unknown_profile_is_answered_with_the_nearest_and_all() -> None:
         load_profile("linux-6.2")
     assert str(caught.value) == (
         "profile 'linux-6.2': no such profile; nearest: linux-6.1, linux-5.10, linux; allowed: "
-        "ipxe, linux, linux-5.10, linux-6.1, linux-agentless, linux-sid, uboot, or the path of a YAML file"
+        "ipxe, linux, linux-5.10, linux-6.1, linux-agentless, linux-sid, reactos, uboot, win10, winxp, "
+        "or the path of a YAML file"
     )
 
 

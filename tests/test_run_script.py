@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 ENVIRONMENTS = {
     *("linux", "linux-6.1", "linux-5.10", "linux-sid", "linux-agentless", "ipxe", "uboot"),
-    *("test", "prove", "bench", "lint", "types", "nicproof"),
+    *("winxp", "win10", "reactos", "test", "prove", "bench", "lint", "types", "nicproof"),
 }
 """What the project promises; tox.ini may have more."""
 
@@ -161,6 +161,21 @@ def test_missing_packages_are_named_with_the_command_for_root(checkout: Path, to
 def test_lint_needs_no_packages_for_images(checkout: Path, tools: Path) -> None:
     (tools / "mmdebstrap").unlink()
     assert run(checkout, tools, "lint").returncode == 0
+
+
+def test_the_projects_own_tests_need_windows_programs_and_no_other_job_does(checkout: Path, tools: Path) -> None:
+    script(tools / "apt-get", "exit 99")
+    script(tools / "sudo", "exit 1")
+    assert run(checkout, tools, "test").stderr.rstrip().endswith("--no-install-recommends wine")
+    assert run(checkout, tools, "prove").returncode == 0
+    script(tools / "wine", "exit 0")
+    assert run(checkout, tools, "test").returncode == 0
+
+
+def test_the_status_of_a_job_is_handed_through(checkout: Path, tools: Path) -> None:
+    python = (tools / "python3").read_text()
+    script(tools / "python3", 'case "$*" in *"-e winxp --"*) exit 3 ;; esac\n' + python)
+    assert run(checkout, tools, "winxp").returncode == 3
 
 
 @pytest.mark.parametrize("root", [True, False])

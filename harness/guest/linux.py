@@ -23,7 +23,7 @@ from harness.guest.linux_sriov import LinuxSriov
 from harness.guest.linux_statistics import LinuxStatistics
 from harness.guest.linux_system import LINK_DEADLINE_S
 from harness.guest.linux_vlans import LinuxVlans
-from harness.guest.ssh import CommandFailed
+from harness.guest.transport import CommandFailed
 from harness.nic import InterruptMode
 
 _WARNING = 4

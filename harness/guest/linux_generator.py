@@ -3,7 +3,7 @@
 from harness.errors import Unsupported
 from harness.guest.generator import GeneratorOperations
 from harness.guest.linux_system import LinuxSystem
-from harness.guest.ssh import CommandFailed
+from harness.guest.transport import CommandFailed
 from harness.station import WIRE
 
 _GENERATE = """

@@ -5,7 +5,7 @@ from typing import Any
 
 from harness.guest.linux_system import LinuxSystem
 from harness.guest.mtu import MtuOperations, MtuRange
-from harness.guest.ssh import CommandFailed
+from harness.guest.transport import CommandFailed
 
 _REFUSALS = ("mtu greater than device maximum", "mtu less than device minimum")
 

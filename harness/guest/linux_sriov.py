@@ -6,7 +6,7 @@ from typing import Self
 from harness.errors import NicproofError
 from harness.guest.linux_system import LinuxSystem
 from harness.guest.sriov import SriovOperations
-from harness.guest.ssh import CommandFailed
+from harness.guest.transport import CommandFailed
 
 _DRIVE_DEADLINE_S = 120.0
 """For the driver to take every virtual function, under emulation."""

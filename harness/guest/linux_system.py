@@ -7,7 +7,8 @@ from harness.endpoint.bootstrap import start_worker
 from harness.endpoint.remote import WORKER_ADDRESS, WorkerConnection
 from harness.errors import NicproofError, Unsupported
 from harness.guest.operations import Operations
-from harness.guest.ssh import CommandFailed, Completed, Ssh, SshError
+from harness.guest.ssh import Ssh, SshError
+from harness.guest.transport import CommandFailed, Completed
 
 LINK_DEADLINE_S = 15
 """For the link to come up: autonegotiation takes seconds."""

@@ -1,13 +1,18 @@
 """One SSH connection to a guest: pinned host key, public key only, many commands and channels over it."""
 
+import io
 import logging
+import re
 import socket
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import paramiko
 
-from harness.errors import NicproofError, Unsupported
+from harness.errors import InputError, Unsupported
+from harness.guest.ssh_offer import KINDS, nothing_in_common, read_offer
+from harness.guest.transport import Completed, TransportError, stdout_of, text_of
+from harness.yaml_source import nearest
 
 logging.getLogger("paramiko").setLevel(logging.CRITICAL)  # its errors become ours, each with a line of its own
 
@@ -15,27 +20,8 @@ NOT_FOUND = 127
 """A shell's exit status for a command that is not there (POSIX.1-2024, Shell Command Language, 2.8.2)."""
 
 
-class SshError(NicproofError):
+class SshError(TransportError):
     """The connection could not be made, or broke."""
-
-
-@dataclass(frozen=True)
-class Completed:
-    """What a command left behind."""
-
-    command: str
-    status: int
-    stdout: str
-    stderr: str
-
-
-class CommandFailed(NicproofError):
-    """A command in the guest did not end with status 0."""
-
-    def __init__(self, completed: Completed) -> None:
-        self.completed = completed
-        words = (completed.stderr.strip() or completed.stdout.strip() or "no output").splitlines()
-        super().__init__(f"in the guest, {completed.command!r} ended with status {completed.status}: {words[-1]}")
 
 
 class Ssh:
@@ -48,6 +34,8 @@ class Ssh:
         user: str,
         key: Path,
         host_key: str | None,
+        disabled_algorithms: Mapping[str, Sequence[str]] | None = None,
+        encoding: str = "utf-8",
         deadline_s: float = 20.0,
     ) -> None:
         """Connect and log in.
@@ -58,31 +46,43 @@ class Ssh:
             key: private key file.
             host_key: the only host key to accept ("ssh-ed25519 AAAA..."); None accepts any, for a guest that only
                 loopback reaches and whose key nobody has recorded.
+            disabled_algorithms: what is not to be used, by paramiko's names for the kinds.
+            encoding: what the guest's programs print in.
             deadline_s: for each step.
 
         Raises:
-            SshError: refused, silent, a wrong host key, or the key is not accepted.
+            SshError: refused, silent, a wrong host key, no algorithm in common, or the key is not accepted.
+            InputError: an algorithm to be disabled is none.
         """
+        disabled = {kind: list(names) for kind, names in (disabled_algorithms or {}).items()}
         where = f"{user}@{address[0]} port {address[1]}"
         try:
             connection = socket.create_connection(address, deadline_s)
         except OSError as error:
             raise SshError(f"cannot reach SSH at {where}: {error.strerror or error}") from None
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._deadline_s = deadline_s
+        self._address, self._deadline_s, self._encoding = address, deadline_s, encoding
         try:
-            self._transport = paramiko.Transport(connection)
+            self._transport = paramiko.Transport(connection, disabled_algorithms=disabled)
         except (paramiko.SSHException, EOFError, OSError) as error:
             connection.close()
             raise SshError(f"no SSH server answers at {where}: {error}") from None
         try:
-            self._login(where, user, key, host_key)
+            self._login(where, user, key, host_key, disabled)
         except BaseException:
             self.close()
             raise
 
-    def _login(self, where: str, user: str, key: Path, host_key: str | None) -> None:
+    def _login(
+        self, where: str, user: str, key: Path, host_key: str | None, disabled: Mapping[str, Sequence[str]]
+    ) -> None:
         options = self._transport.get_security_options()
+        known = dict(zip(KINDS, (options.kex, options.key_types, options.ciphers, options.digests), strict=True))
+        by_kind = dict(zip(KINDS, (disabled.get(name, ()) for name in ("kex", "keys", "ciphers", "macs")), strict=True))
+        for kind, names in (*by_kind.items(), ("host key", disabled.get("pubkeys", ()))):
+            for name in names:
+                if name not in known[kind]:
+                    raise InputError(f"ssh.disabled_algorithms: {name}: no such {kind}; {nearest(name, known[kind])}")
         options.kex = tuple(sorted(options.kex, key=lambda name: not name.startswith("curve25519")))
         options.ciphers = tuple(sorted(options.ciphers, key=lambda name: name != "aes128-ctr"))
         try:
@@ -95,8 +95,19 @@ class Ssh:
             raise SshError(
                 f"{where} refused the key {key} ({error}): put its public half into the guest's authorized_keys"
             ) from None
+        except paramiko.ssh_exception.IncompatiblePeer as error:
+            raise SshError(f"SSH to {where} failed: {self._why_incompatible(known, by_kind) or error}") from None
         except (paramiko.SSHException, EOFError, OSError) as error:
             raise SshError(f"SSH to {where} failed: {error or type(error).__name__}") from None
+
+    def _why_incompatible(
+        self, known: Mapping[str, Sequence[str]], disabled: Mapping[str, Sequence[str]]
+    ) -> str | None:
+        try:
+            offer = read_offer(self._address, self._deadline_s)
+        except (OSError, ValueError):
+            return None
+        return nothing_in_common(offer, known, disabled, f"paramiko {paramiko.__version__}")
 
     def run(self, command: str, *, deadline_s: float = 60.0, stdin: bytes = b"") -> Completed:
         """Run a command line of the guest's shell and wait for its end.
@@ -120,7 +131,7 @@ class Ssh:
             raise SshError(f"in the guest, {command!r} did not end within {deadline_s:g} s") from None
         except (paramiko.SSHException, EOFError, OSError) as error:
             raise SshError(f"SSH broke during {command!r}: {error or type(error).__name__}") from None
-        completed = Completed(command, status, out.decode(errors="replace"), err.decode(errors="replace"))
+        completed = Completed(command, status, text_of(out, self._encoding), text_of(err, self._encoding))
         if status == NOT_FOUND:
             # sh: 1: ethtool: not found
             raise Unsupported(f"the guest lacks a tool: {completed.stderr.strip() or command}")
@@ -132,10 +143,30 @@ class Ssh:
         Raises:
             CommandFailed: it ended with another status.
         """
-        completed = self.run(command, deadline_s=deadline_s, stdin=stdin)
-        if completed.status:
-            raise CommandFailed(completed)
-        return completed.stdout
+        return stdout_of(self.run(command, deadline_s=deadline_s, stdin=stdin))
+
+    def upload(self, content: bytes, path: str) -> None:
+        """Write a file by SFTP, which also compares its size; a drive's path is written as SFTP servers take it.
+
+        Raises:
+            SshError: the file could not be written as a whole.
+            Unsupported: the server has no SFTP.
+        """
+        # C:\nicproof\devcon.exe -> C:/nicproof/devcon.exe
+        there = path.replace("\\", "/") if re.match(r"[A-Za-z]:", path) else path
+        try:
+            sftp = self._transport.open_sftp_client()
+        except (paramiko.SSHException, EOFError) as error:
+            raise Unsupported(f"upload of a file: the guest's SSH server has no SFTP ({error})") from None
+        try:
+            if sftp is None:
+                raise SshError(f"SSH broke before the upload of {path}")
+            sftp.putfo(io.BytesIO(content), there, len(content))
+        except (paramiko.SSHException, EOFError, OSError) as error:
+            raise SshError(f"cannot upload {path} into the guest: {error or type(error).__name__}") from None
+        finally:
+            if sftp is not None:
+                sftp.close()
 
     def connect_to(self, address: str, port: int) -> paramiko.Channel:
         """Open a TCP connection from the guest to `address`.

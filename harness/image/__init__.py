@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.errors import ImageAbsent
+
 if TYPE_CHECKING:
     from harness.profile import Profile
 
@@ -47,13 +49,16 @@ def build_image(profile: "Profile") -> BootImage:
     """Return what the profile's guest boots from; built at the first call, from the cache afterwards.
 
     Raises:
+        ImageAbsent: the user has yet to bring it.
         InputError: the profile's kernel, modules or files cannot be used, or a tool is not installed.
         NicproofError: the build failed: no network, no disk...
     """
     from harness.image import disk, firmware, linux
-    from harness.profile import BuiltImage, KernelImage, MediumImage, RomImage
+    from harness.profile import AbsentImage, BuiltImage, KernelImage, MediumImage, RomImage
 
     image = profile.image
+    if isinstance(image, AbsentImage):
+        raise ImageAbsent(image.absent, image.cure)
     if isinstance(image, BuiltImage):
         return linux.linux_image(image)
     if isinstance(image, KernelImage | RomImage):

@@ -17,7 +17,7 @@ from pathlib import Path
 from harness.cell import Cell
 from harness.image import BootImage
 from harness.nic import InterruptMode
-from harness.profile import BuiltImage, DiskImage
+from harness.profile import BuiltImage, DiskImage, family_of
 from harness.qemu.accel import Accel
 from harness.station import DUT
 
@@ -54,6 +54,11 @@ def _bus(cell: Cell) -> str:
     return "pcie.0" if cell.machine == "q35" else "pci.0"
 
 
+def _has_port(cell: Cell) -> bool:
+    """Whether the DUT is behind a PCIe root port; on the pc machine, which has none, all models are conventional."""
+    return cell.nic.bus == "pcie" and cell.machine == "q35"
+
+
 def dut_device(cell: Cell) -> str:
     """Return the DUT as an option of `-device`; it can be taken out and put back."""
     properties: dict[str, object] = {
@@ -64,20 +69,22 @@ def dut_device(cell: Cell) -> str:
         **cell.nic.properties,
         **cell.mode_profile.device,
     }
-    place = {"bus": "rootport"} if cell.nic.bus == "pcie" else {"bus": _bus(cell), "addr": hex(DUT_SLOT)}
+    place = {"bus": "rootport"} if _has_port(cell) else {"bus": _bus(cell), "addr": hex(DUT_SLOT)}
     return _properties(cell.nic.device, {**properties, **place})
 
 
 def _dut(cell: Cell) -> list[str]:
     # Behind a root port, as silicon is: SR-IOV and hot-plug need one.
     port = {"id": "rootport", "bus": _bus(cell), "addr": hex(DUT_SLOT), "chassis": 1, "slot": 1}
-    root = ["-device", _properties("pcie-root-port", port)] if cell.nic.bus == "pcie" else []
+    root = ["-device", _properties("pcie-root-port", port)] if _has_port(cell) else []
     return [*root, "-device", dut_device(cell)]
 
 
 def _control(cell: Cell) -> list[str]:
     """The NIC that carries SSH: never of the DUT's family, on a network without any route."""
-    device = "e1000" if cell.nic.family == "virtio" else "virtio-net-pci"
+    usual = ("virtio-net-pci", "e1000")
+    allowed = cell.profile.machine.control_nic or usual
+    device = next(device for device in allowed if family_of(device) != cell.nic.family)
     properties = {"netdev": CONTROL_NETDEV, "mac": CONTROL_MAC, "romfile": "", "bus": _bus(cell), "addr": "0x5"}
     return [
         *("-netdev", f"user,id={CONTROL_NETDEV},restrict=on,ipv6=off,hostfwd=tcp:127.0.0.1:0-:22"),
@@ -167,6 +174,7 @@ def hardware(cell: Cell, image: BootImage, accel: Accel) -> Hardware:
     companion = {"bus": _bus(cell), "addr": hex(COMPANION_SLOT), "max-bytes": 65536, "period": 1000}
     if cell.mode.is_line:
         companion["vectors"] = 0
+    cpu = profile.machine.cpu or accel.cpu
     acpi = {} if profile.machine.acpi else {"acpi": False}
     arguments = [
         "-no-user-config",
@@ -174,7 +182,7 @@ def hardware(cell: Cell, image: BootImage, accel: Accel) -> Hardware:
         *("-display", "none"),
         *("-machine", _properties(cell.machine, {**accel.machine_options, **acpi, "memory-backend": MEMORY_ID})),
         *("-accel", accel.option),
-        *("-cpu", accel.cpu if profile.machine.apic else f"{accel.cpu},-apic"),
+        *("-cpu", cpu if profile.machine.apic else f"{cpu},-apic"),
         *("-smp", str(profile.machine.cpus)),
         *("-m", str(profile.machine.memory_mib)),
         # A guest that resets itself has crashed, or a test asked for it: the harness decides, QEMU stays.

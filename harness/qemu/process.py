@@ -43,6 +43,7 @@ class QemuProcess:
     Attributes:
         monitor: the QMP session.
         console: the guest's first serial port.
+        serial: the harness's end of the guest's second serial port, if it has one.
         cable: a datagram socket; each datagram is one Ethernet frame without FCS.
         argv: the whole command line, to be shown to people.
         directory: where the console log, the trace log and QEMU's own messages lie.
@@ -56,6 +57,7 @@ class QemuProcess:
         *,
         memory_mib: int,
         cable_id: str = "dut",
+        second_serial: bool = False,
         paused: bool = False,
         incoming: bool = False,
         outlive_harness: bool = False,
@@ -68,6 +70,7 @@ class QemuProcess:
             directory: an existing private directory for its logs.
             memory_mib: guest memory in MiB; refused beforehand if the host has no room for it.
             cable_id: the netdev id by which `hardware` refers to the cable.
+            second_serial: give the guest a second serial port.
             paused: wait for `cont` before the first instruction.
             incoming: wait for a snapshot to be loaded.
             outlive_harness: keep running when the harness ends.
@@ -86,12 +89,19 @@ class QemuProcess:
         monitor_here, monitor_there = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         console_here, console_there = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         self.cable, cable_there = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-        theirs = (monitor_there, console_there, cable_there)
+        theirs = [monitor_there, console_there, cable_there]
+        self.serial: socket.socket | None = None
+        port: tuple[str, ...] = ()
+        if second_serial:
+            self.serial, serial_there = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+            theirs.append(serial_there)
+            port = ("-chardev", f"socket,id=serial,fd={serial_there.fileno()}", "-serial", "chardev:serial")
         self.argv: tuple[str, ...] = (
             *qemu.argv,
             *hardware,
             *("-chardev", f"socket,id=monitor,fd={monitor_there.fileno()}", "-mon", "chardev=monitor,mode=control"),
             *("-chardev", f"socket,id=console,fd={console_there.fileno()}", "-serial", "chardev:console"),
+            *port,
             *("-netdev", f"dgram,id={cable_id},local.type=fd,local.str={cable_there.fileno()}"),
             *("-D", str(directory / "trace.log")),
             *(("-S",) if paused else ()),
@@ -176,6 +186,8 @@ class QemuProcess:
             del self.monitor
         self.console.close()
         self.cable.close()
+        if self.serial is not None:
+            self.serial.close()
 
     def __enter__(self) -> Self:
         return self

@@ -18,7 +18,7 @@ from harness.cell import Cell
 from harness.endpoint.cable import CableStuck
 from harness.errors import NicproofError, Unsupported
 from harness.guest.base import Guest
-from harness.guest.ssh import CommandFailed
+from harness.guest.transport import CommandFailed
 from harness.qemu.process import QemuDied
 from harness.readiness import BootFailure
 from harness.report.artifacts import Artifacts
@@ -312,7 +312,7 @@ def reproduce(config: pytest.Config, node_id: str, cell: Cell) -> list[str]:
 def how_to_get_in(bed: Testbed) -> str:
     """Say how a person gets into a running guest, and how to end it."""
     end = f"End it: kill {bed.vm.pid}"
-    if bed.cell.profile.control == "none" or bed.image.ssh_key is None:
+    if bed.cell.profile.control != "ssh" or bed.image.ssh_key is None:
         return f"Nobody can log in; its console: {bed.vm.directory / 'console.log'}. {end}"
     ssh = (
         f"ssh -i {bed.image.ssh_key} -p {bed.ssh_port()} -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null "
