@@ -23,6 +23,7 @@ from harness.guest.queues import QueueOperations
 from harness.guest.selftest import SelfTestOperations
 from harness.guest.settings import SettingOperations
 from harness.guest.sriov import SriovOperations
+from harness.guest.ssh import Completed
 from harness.guest.statistics import StatisticsOperations
 from harness.guest.vlans import VlanOperations
 from harness.nic import InterruptMode
@@ -116,6 +117,10 @@ class Guest(
     def claims(self) -> bool:
         """Whether the guest can be asked: whether there is a claim beside the device's and the wire's witness."""
         return False
+
+    def command(self, line: str, *, deadline_s: float = 60.0) -> Completed:
+        """Run a command line of the guest's own shell: for records of what a guest is, not for tests."""
+        self._unsupported("command lines")
 
     def release(self) -> str:
         """Return the kernel's or the system's release."""

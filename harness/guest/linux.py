@@ -23,7 +23,7 @@ from harness.guest.linux_sriov import LinuxSriov
 from harness.guest.linux_statistics import LinuxStatistics
 from harness.guest.linux_system import LINK_DEADLINE_S
 from harness.guest.linux_vlans import LinuxVlans
-from harness.guest.ssh import CommandFailed
+from harness.guest.ssh import CommandFailed, Completed
 from harness.nic import InterruptMode
 
 _WARNING = 4
@@ -107,6 +107,10 @@ class LinuxGuest(
     def claims(self) -> bool:
         """A Linux guest can be asked."""
         return True
+
+    def command(self, line: str, *, deadline_s: float = 60.0) -> Completed:
+        """Run it."""
+        return self._ssh.run(line, deadline_s=deadline_s)
 
     def release(self) -> str:
         """Return `uname -r`."""

@@ -8,6 +8,7 @@ from harness.endpoint.remote import RemoteEndpoint
 from harness.errors import NicproofError, Unsupported
 from harness.guest.base import Driver, Guest, Identity, InterruptClaim, Link
 from harness.guest.links import LinkSettings
+from harness.guest.ssh import Completed
 from harness.guest.statistics import Counts, Statistics
 from harness.guest.windows_addresses import WindowsAddresses
 from harness.guest.windows_interrupts import claim_of
@@ -17,6 +18,7 @@ from harness.guest.windows_packages import WindowsPackages
 from harness.guest.windows_queues import WindowsQueues
 from harness.guest.windows_registry import Keyword
 from harness.guest.windows_settings import WindowsSettings
+from harness.guest.windows_system import Device
 
 _PING_DEADLINE_MS = 5000
 _SPEED_DUPLEX = "*speedduplex"
@@ -87,6 +89,14 @@ class WindowsGuest(
     def claims(self) -> bool:
         """A Windows guest behind a transport can be asked."""
         return True
+
+    def command(self, line: str, *, deadline_s: float = 60.0) -> Completed:
+        """Run it."""
+        return self._transport.run(line, deadline_s=deadline_s)
+
+    def device(self) -> Device:
+        """Return the DUT as the device tree has it."""
+        return self._device
 
     def release(self) -> str:
         """Return the version, such as 5.1.2600 (XP) or 10.0.19045.3803."""
