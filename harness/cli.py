@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 from harness import cache, rundir
 from harness.cell import Cell, Exclusion, all_cells, find_cell
 from harness.doctor import Finding, examine
-from harness.errors import ImageAbsent, NicproofError
+from harness.errors import ImageAbsent, InputError, NicproofError
 from harness.image import build_image
 from harness.profile import load_profile, profile_names
 from harness.qemu.accel import choose_accel
@@ -59,14 +59,38 @@ def _console() -> Console:
 
 
 @app.command()
-def doctor() -> None:
-    """Say what this host can run; exit status 1 if the default job, `./run linux`, is not among it."""
+def doctor(
+    guest: Annotated[
+        str | None, typer.Option(metavar="PROFILE", help="Boot this guest and ask it what no page tells for sure.")
+    ] = None,
+    record: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="With --guest: keep the raw outputs of its programs.")
+    ] = None,
+) -> None:
+    """Say what this host can run; exit status 1 if the default job, `./run linux`, is not among it.
+
+    With --guest, ask a guest instead and write its answers beside its image.
+    """
+    if guest is not None:
+        _examine_guest(guest, record)
+        return
+    if record is not None:
+        raise InputError("--record: belongs to a guest; add --guest PROFILE")
     report = examine()
     console = _console()
     console.print(_findings("This host", report.host))
     console.print(_findings("Profiles", report.profiles.values()))
     if not report.default_job_runs:
         raise typer.Exit(1)
+
+
+def _examine_guest(wish: str, record: Path | None) -> None:
+    from harness.guest_facts import examine_guest  # scapy and paramiko: only where they are needed
+    from harness.launcher import Launcher
+
+    profile, qemu = load_profile(wish), find_qemu()
+    file = examine_guest(Launcher(qemu, choose_accel(qemu)), profile, record, lambda line: print(line, flush=True))
+    print(f"written: {file}")
 
 
 def _findings(title: str, findings: Iterable[Finding]) -> Table:

@@ -16,12 +16,14 @@ from harness.endpoint.cable import Cable, Impairment
 from harness.endpoint.far import FarStation
 from harness.endpoint.neighbour import Neighbour
 from harness.endpoint.wire import Wire
-from harness.errors import NicproofError, Unsupported
+from harness.errors import NicproofError
 from harness.guest.base import Guest
 from harness.guest.linux import LinuxGuest
 from harness.guest.serial import SerialShell
 from harness.guest.ssh import Ssh
 from harness.guest.transport import Transport
+from harness.guest.win10 import Win10Guest
+from harness.guest.winxp import WinXpGuest
 from harness.image import BootImage
 from harness.qemu import machine
 from harness.qemu.console import ConsoleTimeout
@@ -204,8 +206,13 @@ class Testbed:
         match self.cell.profile.os:
             case "linux":
                 return LinuxGuest(self.connect(), str(self.bdf))
-            case other:
-                raise Unsupported(f"operations on a guest of os {other}: nicproof has none")
+            case "winxp":
+                nic = self.cell.nic
+                return WinXpGuest(self.transport(), rf"PCI\VEN_{nic.vendor_id:04X}&DEV_{nic.device_id:04X}")
+            case "win10":
+                return Win10Guest(self.transport(), str(self.bdf))
+            case "firmware":
+                return Guest()
 
     @contextmanager
     def new_warnings(self) -> Iterator[list[str]]:

@@ -42,7 +42,11 @@ class WireWitness:
 
 @dataclass(frozen=True)
 class Witnesses:
-    """All three, of one moment; `claim` and `claimed` are None for a guest that cannot be asked."""
+    """All three, of one moment; `claim` and `claimed` are None for a guest that cannot be asked.
+
+    A claim that leaves several modes open counts as the device's word if that is one of them: it agrees, and says no
+    more.
+    """
 
     claim: InterruptClaim | None
     claimed: InterruptMode | None
@@ -54,9 +58,14 @@ class Witnesses:
         said = {"device": self.device.mode, "wire": self.wire.mode}
         return said if self.claim is None else {"claim": self.claimed, **said}
 
+    def said(self) -> dict[str, str]:
+        """Return each witness's own words: such as "one of msi, msix" of a claim that leaves it open."""
+        words = {who: str(mode or "several") for who, mode in self.modes().items()}
+        return words if self.claim is None or not self.claim.alike else {**words, "claim": str(self.claim)}
+
     def __str__(self) -> str:
         """Return such as "claim: msix, device: msix, wire: none"."""
-        return ", ".join(f"{who}: {mode or 'several'}" for who, mode in self.modes().items())
+        return ", ".join(f"{who}: {words}" for who, words in self.said().items())
 
 
 def ask_witnesses(testbed: Testbed, traffic: Callable[[], object]) -> Witnesses:
@@ -69,8 +78,13 @@ def ask_witnesses(testbed: Testbed, traffic: Callable[[], object]) -> Witnesses:
     device = device_witness(testbed)
     wire = wire_witness(testbed.cell, observed.delivery)
     claim = testbed.guest.interrupts() if testbed.guest.claims else None
-    claimed = None if claim is None else _shared(claim.way, len(claim.vectors), testbed.cell)
+    claimed = None if claim is None else claimed_mode(claim, device.mode, testbed.cell)
     return Witnesses(claim, claimed, device, wire)
+
+
+def claimed_mode(claim: InterruptClaim, device: InterruptMode, cell: Cell) -> InterruptMode:
+    """Return the mode that a claim stands for beside the device's word."""
+    return device if device in claim.alike else _shared(claim.way, len(claim.vectors), cell)
 
 
 def device_witness(testbed: Testbed) -> DeviceWitness:

@@ -75,7 +75,7 @@ def test_bus_mastering_is_on(testbed: Testbed) -> None:
 @requirement("PCI 3.0 6.2.2")
 def test_guest_agrees_on_decoding_and_mastering(testbed: Testbed, guest: Guest) -> None:
     """What the guest reads back from the command register is what the device holds."""
-    device, claimed = testbed.function(), guest.identity()
+    device, claimed = testbed.function(), guest.access()
     expected = (device.memory_decoding, device.bus_mastering)
     seen = (claimed.memory_decoding, claimed.bus_mastering)
     assert seen == expected, f"expected the guest to read (memory, bus master) {expected}, it read {seen}"
@@ -129,7 +129,7 @@ def test_speed_is_the_models(guest: Guest, cell: Cell) -> None:
 @requirement("82540EM 13.4.2", "82574L 10.2.2.2", "82576 8.2.2")
 def test_duplex_is_full(guest: Guest) -> None:
     """A gigabit link is full duplex."""
-    seen = guest.link().full_duplex
+    seen = guest.full_duplex()
     assert seen is True, f"expected full duplex, the guest says {seen}"
 
 

@@ -46,8 +46,8 @@ def test_mode_is_the_cells_by_all_witnesses(
 ) -> None:
     """Claim, device and wire agree that interrupts come in the mode that the cell is about."""
     seen = ask_witnesses(testbed, lambda: resolve_repeatedly(testbed.wire, 10))
-    for who, mode in seen.modes().items():
-        record_cell(f"interrupt mode by {who}", str(mode))
+    for who, said in seen.said().items():
+        record_cell(f"interrupt mode by {who}", said)
     assert set(seen.modes().values()) == {cell.mode}, f"expected {cell.mode} of every witness, seen {seen}"
 
 
@@ -105,10 +105,10 @@ def test_received_frames_interrupt(testbed: Testbed) -> None:
 @requirement("82540EM 13.4.17", "82574L 7.4.5", "82576 7.3", "virtio 1.2 2.7.7.2")
 def test_every_interrupt_delivered_is_handled(testbed: Testbed, guest: Guest) -> None:
     """The guest's handlers run when interrupts are delivered: its own counts rise on the vectors that were used."""
-    before = {vector.index: sum(vector.counts) for vector in guest.interrupts().vectors}
+    before = guest.handled()
     with testbed.deliveries() as observed:
         resolve_repeatedly(testbed.wire, 10)
-    after = {vector.index: sum(vector.counts) for vector in guest.interrupts().vectors}
+    after = guest.handled()
     rose = {index for index, count in after.items() if count > before[index]}
     used = set(observed.delivery.messages) or {0}
     assert used <= rose, f"expected handled counts to rise on the vectors delivered {used}, they rose on {rose}"

@@ -18,11 +18,13 @@ from harness.guest.links import LinkOperations
 from harness.guest.memory import MemoryOperations
 from harness.guest.mtu import MtuOperations
 from harness.guest.offloads import OffloadOperations
+from harness.guest.packages import PackageOperations
 from harness.guest.queues import QueueOperations
 from harness.guest.selftest import SelfTestOperations
 from harness.guest.settings import SettingOperations
 from harness.guest.sriov import SriovOperations
 from harness.guest.statistics import StatisticsOperations
+from harness.guest.transport import Completed
 from harness.guest.vlans import VlanOperations
 from harness.nic import InterruptMode
 
@@ -46,6 +48,12 @@ class Identity:
     class_code: int
     interfaces: tuple[str, ...]
     """Network interfaces that belong to the function."""
+
+
+@dataclass(frozen=True)
+class Access:
+    """What the guest reads in the function's command register."""
+
     memory_decoding: bool
     bus_mastering: bool
 
@@ -56,7 +64,6 @@ class Link:
 
     up: bool
     speed_mbps: int | None
-    full_duplex: bool | None
 
 
 @dataclass(frozen=True)
@@ -68,7 +75,7 @@ class Vector:
     """MSI-X table entry; 0 for MSI and for a line."""
     name: str
     counts: tuple[int, ...]
-    """Handled so far, by processor."""
+    """Handled so far, by processor; empty where the guest does not count."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +85,12 @@ class InterruptClaim:
     way: InterruptMode
     """MSIX also where vectors are shared: how many are granted is in `vectors`."""
     vectors: tuple[Vector, ...]
+    alike: frozenset[InterruptMode] = frozenset()
+    """All modes of which the guest says the same as of `way`, which is then only one of them."""
+
+    def __str__(self) -> str:
+        """Return such as "msix", or "one of msi, msix" where the guest does not tell them apart."""
+        return f"one of {', '.join(sorted(self.alike))}" if self.alike else str(self.way)
 
 
 class Guest(
@@ -90,6 +103,7 @@ class Guest(
     MemoryOperations,
     MtuOperations,
     OffloadOperations,
+    PackageOperations,
     QueueOperations,
     SelfTestOperations,
     SettingOperations,
@@ -104,6 +118,10 @@ class Guest(
         """Whether the guest can be asked: whether there is a claim beside the device's and the wire's witness."""
         return False
 
+    def command(self, line: str, *, deadline_s: float = 60.0) -> Completed:
+        """Run a command line of the guest's own shell: for records of what a guest is, not for tests."""
+        self._unsupported("command lines")
+
     def release(self) -> str:
         """Return the kernel's or the system's release."""
         self._unsupported("the kernel's release")
@@ -116,13 +134,25 @@ class Guest(
         """Return what enumeration found."""
         self._unsupported("the enumerated identity")
 
+    def access(self) -> Access:
+        """Return what the function's driver has switched on, as the guest reads it back."""
+        self._unsupported("the function's command register")
+
     def link(self) -> Link:
-        """Return the link's state, speed and duplex."""
+        """Return the link's state and speed."""
         self._unsupported("the link's state")
+
+    def full_duplex(self) -> bool | None:
+        """Return the link's duplex; None if the driver does not know it."""
+        self._unsupported("the link's duplex")
 
     def interrupts(self) -> InterruptClaim:
         """Return the DUT's interrupts."""
         self._unsupported("the interrupt claim")
+
+    def handled(self) -> Mapping[int, int]:
+        """Return vector's index -> interrupts that the guest has handled so far."""
+        self._unsupported("how often an interrupt was handled")
 
     def warnings(self, drivers: Collection[str]) -> list[str]:
         """Return the lines of the system's log at warning level or worse that name the DUT or one of `drivers`."""

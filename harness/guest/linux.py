@@ -7,7 +7,7 @@ from typing import Literal
 from harness.endpoint.far import FarStation, far_station
 from harness.endpoint.remote import RemoteEndpoint
 from harness.errors import NicproofError, Unsupported
-from harness.guest.base import Driver, Guest, Identity, InterruptClaim, Link, Vector
+from harness.guest.base import Access, Driver, Guest, Identity, InterruptClaim, Link, Vector
 from harness.guest.linux_addresses import LinuxAddresses
 from harness.guest.linux_checksums import LinuxChecksums
 from harness.guest.linux_filters import LinuxFilters
@@ -23,7 +23,7 @@ from harness.guest.linux_sriov import LinuxSriov
 from harness.guest.linux_statistics import LinuxStatistics
 from harness.guest.linux_system import LINK_DEADLINE_S
 from harness.guest.linux_vlans import LinuxVlans
-from harness.guest.transport import CommandFailed
+from harness.guest.transport import CommandFailed, Completed
 from harness.nic import InterruptMode
 
 _WARNING = 4
@@ -108,6 +108,10 @@ class LinuxGuest(
         """A Linux guest can be asked."""
         return True
 
+    def command(self, line: str, *, deadline_s: float = 60.0) -> Completed:
+        """Run it."""
+        return self._ssh.run(line, deadline_s=deadline_s)
+
     def release(self) -> str:
         """Return `uname -r`."""
         return self._ssh.check("uname -r").strip()
@@ -123,13 +127,11 @@ class LinuxGuest(
         return Driver(fields.get("driver", ""), fields.get("version", "unknown"))
 
     def identity(self) -> Identity:
-        """Return what sysfs says of the function; the command register is read as lspci does."""
+        """Return what sysfs says of the function."""
         names = ("vendor", "device", "subsystem_vendor", "subsystem_device", "class")
         vendor, device, subsystem_vendor, subsystem, class_code = (
             int(text, 16) for text in self._read(*(f"{self._device}/{name}" for name in names))
         )
-        # setpci prints four hexadecimal digits: 0506
-        command = int(self._ssh.check(f"setpci -s {self._address} COMMAND"), 16)
         return Identity(
             vendor_id=vendor,
             device_id=device,
@@ -137,16 +139,25 @@ class LinuxGuest(
             subsystem_id=subsystem,
             class_code=class_code,
             interfaces=self._interfaces,
-            memory_decoding=bool(command & 2),
-            bus_mastering=bool(command & 4),
         )
 
+    def access(self) -> Access:
+        """Read the command register as lspci does."""
+        # setpci prints four hexadecimal digits: 0506
+        command = int(self._ssh.check(f"setpci -s {self._address} COMMAND"), 16)
+        return Access(memory_decoding=bool(command & 2), bus_mastering=bool(command & 4))
+
     def link(self) -> Link:
-        """Return carrier, speed and duplex; a model that reports none has -1 and "unknown"."""
+        """Return carrier and speed; a model that reports none has -1."""
         at = f"/sys/class/net/{self.interface}"
-        carrier, speed, duplex = self._read(f"{at}/carrier", f"{at}/speed", f"{at}/duplex")
+        carrier, speed = self._read(f"{at}/carrier", f"{at}/speed")
         known = speed.isdigit() and speed != "0"
-        return Link(carrier == "1", int(speed) if known else None, {"full": True, "half": False}.get(duplex))
+        return Link(carrier == "1", int(speed) if known else None)
+
+    def full_duplex(self) -> bool | None:
+        """Return the duplex; a model that reports none has "unknown"."""
+        (duplex,) = self._read(f"/sys/class/net/{self.interface}/duplex")
+        return {"full": True, "half": False}.get(duplex)
 
     def interrupts(self) -> InterruptClaim:
         """Return the interrupts with a handler, from /proc/interrupts and the function's own list of its messages."""
@@ -161,6 +172,10 @@ class LinuxGuest(
         by_number = {int(irq): kind for irq, kind in kinds.items()} or {int(line): ""}
         # A virtio driver's handler is named by the virtio device, any other by the interface.
         return parse_interrupts(table, by_number, (self.interface, *self._virtio_devices))
+
+    def handled(self) -> Mapping[int, int]:
+        """Add up the processors' counts."""
+        return {vector.index: sum(vector.counts) for vector in self.interrupts().vectors}
 
     def queue_vectors(self, direction: Literal["rx", "tx"]) -> dict[int, int]:
         """Return the queues' vectors by the names that the drivers give them.

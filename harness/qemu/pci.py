@@ -139,12 +139,12 @@ class Ecam:
 
     def __init__(self, monitor: Monitor, base: int) -> None:
         self._monitor = monitor
-        self._base = base
+        self.base = base
 
     def read(self, bdf: Bdf, offset: int) -> int:
         """Return the word at `offset`, 0 to 4092."""
         place = bdf.bus << 20 | bdf.device << 15 | bdf.function << 12 | offset
-        return read_memory(self._monitor, self._base + place, 1)[0]
+        return read_memory(self._monitor, self.base + place, 1)[0]
 
     def undisturbed(self) -> AbstractContextManager[None]:
         """Nothing to do: each read is whole in itself."""

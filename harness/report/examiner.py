@@ -292,7 +292,7 @@ def _state(bed: Testbed) -> dict[str, str]:
         guest: Guest = bed.guest
         if guest.claims:
             claim = guest.interrupts()
-            state["interrupts"] = f"{claim.way}\n" + "".join(
+            state["interrupts"] = f"{claim}\n" + "".join(
                 f"{vector.irq} {vector.name} {' '.join(map(str, vector.counts))}\n" for vector in claim.vectors
             )
             state["counters"] = "".join(f"{name} {value}\n" for name, value in guest.counters().items())
