@@ -87,22 +87,23 @@ def write_iso(
         folder = name.rpartition("/")[0]
         if folder and folder not in made:
             made.add(folder)
-            place = {"udf_path": f"/{folder}"} if udf else {"iso_path": f"/{folder}"}
-            cd.add_directory(**place)
-        place = {"udf_path": f"/{name}"} if udf else {"iso_path": f"/{name};1"}
-        cd.add_fp(io.BytesIO(content), len(content), **place)
+            cd.add_directory(iso_path=None if udf else f"/{folder}", udf_path=f"/{folder}" if udf else None)
+        plain, in_udf = (None, f"/{name}") if udf else (f"/{name};1", None)
+        cd.add_fp(io.BytesIO(content), len(content), plain, udf_path=in_udf)
     if udf:
         note = b"This disc contains a UDF file system"
         cd.add_fp(io.BytesIO(note), len(note), "/README.TXT;1", udf_path="/README.TXT")
     if boot is not None:
-        cd.add_fp(io.BytesIO(boot), len(boot), "/BOOT.IMG;1", **({"udf_path": "/BOOT.IMG"} if udf else {}))
+        cd.add_fp(io.BytesIO(boot), len(boot), "/BOOT.IMG;1")
         cd.add_eltorito("/BOOT.IMG;1", boot_load_size=-(-len(boot) // 2048) * 4)
     cd.write(str(path))
     cd.close()
 
 
 def virtio_win(path: Path) -> Path:
-    """Write virtio-win's CD: long names in Joliet."""
+    """Write virtio-win's CD, if it is not there: long names in Joliet."""
+    if path.exists():
+        return path
     cd = PyCdlib()
     cd.new(interchange_level=3, joliet=3, vol_ident="virtio-win")
     number = 0
@@ -134,7 +135,7 @@ def intel(path: Path) -> Path:
         ("PRO1000/Win32/NDIS61", E1Q_WIN7, X86),
     ):
         place = path / folder
-        place.mkdir(parents=True)
+        place.mkdir(parents=True, exist_ok=True)
         (place / "e1000325.inf").write_text(text, encoding="latin-1")
         (place / "e1000325.sys").write_bytes(sys)
         (place / "e1000325.cat").write_bytes(b"signed")

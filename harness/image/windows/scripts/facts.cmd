@@ -10,8 +10,8 @@ echo nicproof: begin hal>COM1
 reg query HKLM\SYSTEM\CurrentControlSet\Enum\Root\ACPI_HAL\0000 /v HardwareID >COM1 2>NUL
 echo nicproof: end hal>COM1
 echo nicproof: begin drivers>COM1
-findstr /i "HKEY_ MatchingDeviceId DriverVersion InfPath ProviderName" C:\nicproof\class.txt >COM1
+type C:\nicproof\class.txt >COM1
 echo nicproof: end drivers>COM1
 echo nicproof: begin services>COM1
-reg query HKLM\SYSTEM\CurrentControlSet\Enum\PCI /s 2>NUL | findstr /i "HKEY_ Service" >COM1
+reg query HKLM\SYSTEM\CurrentControlSet\Enum\PCI /s >COM1 2>NUL
 echo nicproof: end services>COM1

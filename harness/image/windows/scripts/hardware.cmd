@@ -9,7 +9,7 @@ reg query %class%\{4D36E972-E325-11CE-BFC1-08002BE10318} /s >C:\nicproof\class.t
 reg query %class%\{4D36E97B-E325-11CE-BFC1-08002BE10318} /s >>C:\nicproof\class.txt 2>NUL
 set missing=
 for /f "delims=" %%i in (C:\nicproof\wanted.txt) do (
-    findstr /i /l /c:"%%i" C:\nicproof\class.txt >NUL
+    find /i "%%i" C:\nicproof\class.txt >NUL
     if errorlevel 1 set missing=yes
 )
 if not defined missing goto complete
