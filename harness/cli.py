@@ -18,7 +18,7 @@ from harness.cell import Cell, Exclusion, all_cells, find_cell
 from harness.doctor import Finding, examine
 from harness.errors import InputError, NicproofError
 from harness.image import build_image
-from harness.image.windows.build import Order, build, dry_run
+from harness.image.windows.build import Order, build, dry_run, exports
 from harness.image.windows.recipe import RECIPES
 from harness.profile import load_profile, profile_names
 from harness.qemu.accel import choose_accel
@@ -217,7 +217,8 @@ def _build_windows(order: Order, dry: bool) -> None:
     qemu = find_qemu()
     image = build(order, recipe, qemu, choose_accel(qemu), lambda line: print(f"{family}: {line}", flush=True))
     print(f"{family}: {image}; what is inside: {image}.json")
-    print(f"export NICPROOF_{family.upper()}_IMAGE={shlex.quote(str(image))}")
+    for variable, value in exports(family, image).items():
+        print(f"export {variable}={shlex.quote(value)}")
 
 
 @images.command("list")

@@ -17,7 +17,15 @@ from harness.requirements import tests_in as all_tests_in
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CHANGELOG.md", "FINDINGS.md", "reports/README.md")
+DOCUMENTS = (
+    "README.md",
+    "ARCHITECTURE.md",
+    "CHANGELOG.md",
+    "FINDINGS.md",
+    "reports/README.md",
+    "docs/winxp.md",
+    "docs/win10.md",
+)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)

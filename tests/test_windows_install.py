@@ -19,7 +19,7 @@ import pytest
 
 from harness.errors import InputError, NicproofError
 from harness.image.keys import guest_keys
-from harness.image.windows.build import Order, build
+from harness.image.windows.build import Order, build, exports
 from harness.image.windows.install import InstallFailure
 from harness.image.windows.medium import Family
 from harness.image.windows.recipe import RECIPES, Phase, Recipe
@@ -48,7 +48,7 @@ def small(family: Family, deadline_s: float = 240) -> Recipe:
 
     return replace(
         recipe,
-        machine=replace(recipe.machine, memory_mib=192, cpus=1),
+        machine=replace(recipe.machine, cpu="Nehalem", memory_mib=192, cpus=1),  # the stand-in's kernel has 64 bits
         install=tuple(map(short, recipe.install)),
         hardware=short(recipe.hardware),
         disk_gib=1,
@@ -158,6 +158,7 @@ def test_an_interrupted_installation_goes_on_and_ends_as_an_image(qemu: Qemu, tm
         assert secret not in json.dumps(card)
     for private in ("key", "password"):
         assert (tmp_path / f"winxp.qcow2.{private}").stat().st_mode & 0o777 == 0o600
+    assert exports("winxp", image) == {"NICPROOF_WINXP_IMAGE": str(image)}
     check = [*qemu.img_argv, "info", "--output=json", str(image)]
     facts = json.loads(subprocess.run(check, env={**os.environ, **qemu.env}, check=True, capture_output=True).stdout)
     assert (facts["format"], facts.get("snapshots"), facts["virtual-size"]) == ("qcow2", None, 1 << 30)
@@ -188,6 +189,11 @@ def test_windows_10_is_installed_with_its_ssh_server(qemu: Qemu, tmp_path: Path)
     ]
     card = json.loads((tmp_path / "win10.qcow2.json").read_text())
     assert card["ssh"] == {"user": "Administrator", "host_key": HOST_KEY}
+    assert exports("win10", tmp_path / "win10.qcow2") == {
+        "NICPROOF_WIN10_IMAGE": str(tmp_path / "win10.qcow2"),
+        "NICPROOF_WIN10_KEY": str(tmp_path / "win10.qcow2.key"),
+        "NICPROOF_WIN10_USER": "Administrator",
+    }
     bound = {driver["id"] for driver in card["drivers_bound"]}
     assert bound >= {"VEN_8086&DEV_100E", "VEN_8086&DEV_10D3", "VEN_8086&DEV_10C9", "VEN_1AF4&DEV_1041"}
     key = paramiko.PKey.from_path(tmp_path / "win10.qcow2.key")
@@ -303,6 +309,14 @@ def test_two_builds_of_one_image_are_one_too_many(qemu: Qemu, tmp_path: Path) ->
         pytest.raises(NicproofError, match=r"^another process is building \S+/winxp\.qcow2$"),
     ):
         build(order("winxp", tmp_path / "setup.iso", tmp_path), small("winxp"), qemu, choose_accel(qemu, "tcg"), print)
+
+
+def test_a_place_that_cannot_be_written_is_told(qemu: Qemu, tmp_path: Path) -> None:
+    write_iso(tmp_path / "setup.iso", XP_ID, {"README.TXT": b"x"})
+    (tmp_path / "file").touch()
+    wish = replace(order("winxp", tmp_path / "setup.iso", tmp_path), output=tmp_path / "file/winxp.qcow2")
+    with pytest.raises(InputError, match=r"^--output \S+/file/winxp\.qcow2: cannot be written: Not a directory$"):
+        build(wish, small("winxp"), qemu, choose_accel(qemu, "tcg"), print)
 
 
 # What the guest says

@@ -74,7 +74,7 @@ class Wine:
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory: pytest.TempPathFactory) -> Wine:
     """A Windows that nobody has used, to be copied: to make one takes a while."""
-    if shutil.which("wine") is None:
+    if shutil.which("wine") is None or shutil.which("wineserver") is None:
         pytest.skip("wine is not installed, whose cmd.exe would run the scripts: apt-get install wine64 wine")
     one = Wine(tmp_path_factory.mktemp("wine"))
     one.run("cmd", "/c", "ver")

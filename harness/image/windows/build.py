@@ -59,6 +59,9 @@ def dry_run(order: Order, recipe: Recipe) -> list[str]:
         raise InputError(f"{folder} is there already: remove it, or give another --output")
     try:
         folder.mkdir(mode=0o700, parents=True)
+    except OSError as error:
+        raise InputError(f"--output {order.output}: cannot be written: {error.strerror}") from None
+    try:
         drivers = collect(order.family, order.virtio_win, order.intel_drivers, folder)
         media = _write(order, medium, drivers, key, new_password(), folder)
         for part in ("NetKVM", "viostor"):
@@ -89,12 +92,14 @@ def build(order: Order, recipe: Recipe, qemu: Qemu, accel: Accel, say: Callable[
     if order.output.exists():
         raise InputError(f"{order.output} is there already: remove it, or give another --output")
     folder = beside(order.output, "build")
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = filelock.FileLock(beside(order.output, "lock"), mode=0o600)
     try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock.acquire(blocking=False)
     except filelock.Timeout:
         raise NicproofError(f"another process is building {order.output}") from None
+    except OSError as error:
+        raise InputError(f"--output {order.output}: cannot be written: {error.strerror}") from None
     try:
         _begin(folder, _made_from(order, recipe, key), recipe, say)
         work = folder / "drivers"
@@ -120,6 +125,14 @@ def build(order: Order, recipe: Recipe, qemu: Qemu, accel: Accel, say: Callable[
         with suppress(OSError):
             beside(order.output, "lock").unlink()
     return order.output
+
+
+def exports(family: Family, image: Path) -> dict[str, str]:
+    """Return the environment by which the family's profile finds an image, and who may log in to it how."""
+    name = f"NICPROOF_{family.upper()}"
+    ssh = json.loads(beside(image, "json").read_text())["ssh"]
+    login = {f"{name}_KEY": str(beside(image, "key")), f"{name}_USER": str(ssh["user"])} if ssh else {}
+    return {f"{name}_IMAGE": str(image), **login}
 
 
 def _product_key(order: Order, recipe: Recipe) -> str | None:

@@ -47,7 +47,7 @@ RECIPES: Mapping[Family, Recipe] = {
         # ACPI and one processor: what Setup finds decides the HAL, and the machine of the tests must fit to it. IDE
         # needs no driver of the user's.
         machine=InstallMachine(
-            machine="pc", cpu="qemu64", cpus=1, memory_mib=512, display="cirrus-vga", network="rtl8139"
+            machine="pc", cpu="pentium3", cpus=1, memory_mib=512, display="cirrus-vga", network="rtl8139"
         ),
         install=(
             Phase("text", "Setup in text mode: the disk, the files", 3 * _HOUR),

@@ -11,6 +11,8 @@ set policies=HKLM\SOFTWARE\Policies\Microsoft
 reg add %policies%\Windows\WindowsUpdate\AU /v NoAutoUpdate /t REG_DWORD /d 1 /f
 reg add "%policies%\Windows Defender" /v DisableAntiSpyware /t REG_DWORD /d 1 /f
 reg add "%policies%\Windows Defender\Real-Time Protection" /v DisableRealtimeMonitoring /t REG_DWORD /d 1 /f
+rem A driver is looked for here and not in the Internet.
+reg add HKLM\SOFTWARE\Microsoft\Windows\CurrentVersion\DriverSearching /v SearchOrderConfig /t REG_DWORD /d 0 /f
 rem LLMNR, mDNS, the probe for the Internet, NetBIOS names by broadcast.
 reg add "%policies%\Windows NT\DNSClient" /v EnableMulticast /t REG_DWORD /d 0 /f
 reg add HKLM\SYSTEM\CurrentControlSet\Services\Dnscache\Parameters /v EnableMDNS /t REG_DWORD /d 0 /f

@@ -12,6 +12,9 @@ netsh interface ipv6 install
 netsh interface ipv6 set privacy state=disabled
 netsh interface ipv6 set teredo disabled
 netsh interface ipv6 6to4 set state disabled disabled
+rem A driver is looked for here and not in the Internet, and nobody is asked.
+set search=HKLM\SOFTWARE\Policies\Microsoft\Windows\DriverSearching
+for %%v in (DontPromptForWindowsUpdate DontSearchWindowsUpdate) do reg add %search% /v %%v /t REG_DWORD /d 1 /f
 rem A crash stays on the screen.
 reg add HKLM\SYSTEM\CurrentControlSet\Control\CrashControl /v AutoReboot /t REG_DWORD /d 0 /f
 reg add "HKU\.DEFAULT\Control Panel\Desktop" /v ScreenSaveActive /t REG_SZ /d 0 /f
