@@ -20,10 +20,11 @@ import pytest
 from harness.errors import InputError, NicproofError
 from harness.image.keys import guest_keys
 from harness.image.windows.build import Order, build, exports
-from harness.image.windows.install import InstallFailure
+from harness.image.windows.install import Devices, Installation, InstallFailure, image_tool
 from harness.image.windows.medium import Family
 from harness.image.windows.recipe import RECIPES, Phase, Recipe
 from harness.image.windows.said import Bound, blocks, bound_drivers, milestones
+from harness.nic import CATALOGUE
 from harness.qemu.accel import choose_accel
 from harness.qemu.binary import Qemu, find_qemu
 from tests.conftest import wait_until
@@ -274,6 +275,28 @@ def test_a_phase_that_takes_too_long_ends_at_its_deadline(astray: Astray) -> Non
     failure = str(astray("nicproof: phase graphical\nworking\n", HANG, deadline_s=20))
     assert failure.startswith("phase graphical took longer than 20 s; its last line on COM1: 'working'; its screen: ")
     assert time.monotonic() - began < 120
+
+
+def test_a_driver_that_windows_did_not_take_is_named(qemu: Qemu, tmp_path: Path) -> None:
+    """All NICs are there, and what boots from the disk says that it is done, but not which drivers it has."""
+    recipe, absent = small("winxp"), tmp_path / "none"
+    devices = Devices(absent, absent, None, [CATALOGUE["e1000"]], False, {"e1000": "VEN_8086&DEV_100E"})
+    accel = choose_accel(qemu, "tcg")
+    begun = Installation(tmp_path, recipe, devices, qemu, accel, print)
+    program = boot_program("nicproof: phase hardware\nnicproof: done\n", OFF).ljust(510, b"\0") + b"\x55\xaa"
+    (tmp_path / "disk.raw").write_bytes(program.ljust(1 << 20, b"\0"))
+    image_tool(qemu, "convert", "-O", "qcow2", "-f", "raw", str(tmp_path / "disk.raw"), str(begun.disk))
+    image_tool(qemu, "snapshot", "-c", "before-boot-4", str(begun.disk))
+    (tmp_path / "state.json").write_text(json.dumps({"boot": 4, "phase": "hardware", "stage": "hardware"}))
+    for number in (1, 2, 3):
+        (tmp_path / f"boot-{number}").mkdir()
+        (tmp_path / f"boot-{number}/console.log").touch()
+    with pytest.raises(
+        InstallFailure, match=r"^phase hardware: Windows did not take the driver of e1000; its screen: "
+    ):
+        Installation(tmp_path, recipe, devices, qemu, accel, print).run()
+    devices = replace(devices, expected={})
+    assert Installation(tmp_path, recipe, devices, qemu, accel, print).run() == {}
 
 
 def test_what_is_unfinished_is_taken_up_only_for_the_same_image(astray: Astray, tmp_path: Path) -> None:

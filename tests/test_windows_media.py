@@ -322,7 +322,7 @@ def test_winnt_sif_asks_nothing_and_partitions_the_disk(written: Writer) -> None
 @pytest.mark.parametrize("family", ["winxp", "win10"])
 def test_scripts_and_answers_have_the_line_ends_of_dos(family: Family, written: Writer, tmp_path: Path) -> None:
     files = on_cd(written(family) / "answers.iso", tmp_path / "read")
-    checked = [name for name in files if name.endswith((".cmd", ".txt", ".xml"))]
+    checked = [name for name in files if name.endswith((".cmd", ".ps1", ".txt", ".xml"))]
     assert len(checked) > 7
     for name in checked:
         data = files[name]
@@ -421,6 +421,7 @@ def test_edition_is_chosen_by_a_key_or_by_its_number(name: str, key: str | None,
     server = name.startswith("SSS")
     root = parsed(autounattend(Medium(Path("x"), name, "", server, "en-US"), None, "secret"))
     assert root.findtext(".//u:ProductKey/u:Key", namespaces=NS) == key
+    assert root.find(".//u:ProductKey", NS) is not None, "Setup would ask for a key"
     assert root.findtext(".//u:InstallFrom/u:MetaData/u:Value", namespaces=NS) == index
 
 

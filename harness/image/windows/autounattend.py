@@ -91,8 +91,9 @@ def _preparation(root: ET.Element, medium: Medium, product_key: str | None) -> N
     _texts(ET.SubElement(image, "InstallTo"), {"DiskID": "0", "PartitionID": "1"})
     user = ET.SubElement(setup, "UserData")
     _texts(user, {"AcceptEula": "true", "FullName": USER, "Organization": "nicproof"})
-    if key := product_key or (None if medium.needs_no_key else _GENERIC_KEY):
-        _texts(ET.SubElement(user, "ProductKey"), {"Key": key, "WillShowUI": "OnError"})
+    key = product_key or (None if medium.needs_no_key else _GENERIC_KEY)
+    # An empty one keeps Setup from asking for it.
+    _texts(ET.SubElement(user, "ProductKey"), {"Key": key, "WillShowUI": "OnError"} if key else {})
     _texts(ET.SubElement(setup, "DynamicUpdate"), {"Enable": "false", "WillShowUI": "Never"})
 
 
@@ -101,7 +102,7 @@ def _out_of_box(root: ET.Element, medium: Medium, password: str) -> None:
     _locale(_component(settings, "Microsoft-Windows-International-Core"), medium)
     shell = _component(settings, "Microsoft-Windows-Shell-Setup")
     hidden = ("HideEULAPage", "HideLocalAccountScreen", "HideOnlineAccountScreens", "HideOEMRegistrationScreen")
-    oobe = dict.fromkeys((*hidden, "HideWirelessSetupInOOBE"), "true")
+    oobe = dict.fromkeys((*hidden, "HideWirelessSetupInOOBE", "SkipMachineOOBE", "SkipUserOOBE"), "true")
     _texts(ET.SubElement(shell, "OOBE"), {**oobe, "ProtectYourPC": "3"})
     accounts = ET.SubElement(ET.SubElement(shell, "UserAccounts"), "LocalAccounts")
     account = _added(accounts, "LocalAccount", {"Name": USER, "Group": "Administrators", "DisplayName": USER})

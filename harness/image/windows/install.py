@@ -170,7 +170,8 @@ class Installation:
         heard, finished = 0, False
         end = time.monotonic() + self._phase(state.phase).deadline_s
         while True:
-            reason = self._ended(vm)
+            if reason := self._ended(vm):
+                _hear_all(vm)
             text = vm.console.text
             # A line counts when it is whole.
             for milestone in (news := milestones(text[: text.rfind("\n") + 1]))[heard:]:
@@ -290,6 +291,14 @@ def image_tool(qemu: Qemu, *arguments: str) -> None:
     if ran.returncode:
         words = ran.stderr.strip().splitlines()
         raise NicproofError(f"qemu-img {arguments[0]} failed: {words[-1] if words else 'without a word'}")
+
+
+def _hear_all(vm: QemuProcess) -> None:
+    """Wait until the console of a machine that stands still is read to its end: the monitor may be ahead of it."""
+    heard = -1
+    while heard != len(vm.console.text):
+        heard = len(vm.console.text)
+        vm.console.wait_for_more(_LOOK_S)
 
 
 def _plain(text: str) -> str:
