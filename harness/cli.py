@@ -1,6 +1,7 @@
 """The `nicproof` command: what this host can run, which cells there are, a shell in any of them, images, the cache."""
 
 import json
+import shlex
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,6 +18,8 @@ from harness.cell import Cell, Exclusion, all_cells, find_cell
 from harness.doctor import Finding, examine
 from harness.errors import ImageAbsent, InputError, NicproofError
 from harness.image import build_image
+from harness.image.windows.build import Order, build, dry_run, exports
+from harness.image.windows.recipe import RECIPES
 from harness.profile import load_profile, profile_names
 from harness.qemu.accel import choose_accel
 from harness.qemu.binary import find_qemu
@@ -199,12 +202,47 @@ def scapy(path: Annotated[Path, typer.Argument(metavar="SOCKET", help="As `nicpr
 
 
 @images.command("build")
-def image_build(profile: ProfileWish) -> None:
-    """Build what the profile's guest boots from, if the cache does not have it."""
+def image_build(
+    profile: ProfileWish,
+    iso: Annotated[Path | None, typer.Option(metavar="FILE", help="winxp, win10: the installation medium.")] = None,
+    virtio_win: Annotated[Path | None, typer.Option(metavar="ISO", help="winxp, win10: virtio-win's drivers.")] = None,
+    intel_drivers: Annotated[Path | None, typer.Option(metavar="DIR", help="winxp, win10: Intel's, unpacked.")] = None,
+    ssh: Annotated[Path | None, typer.Option(metavar="FILE", help="winxp, win10: the SSH server to install.")] = None,
+    product_key: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="winxp, win10: holds the key; else NICPROOF_PRODUCT_KEY.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option(metavar="FILE", help="winxp, win10: else PROFILE.qcow2.")] = None,
+    dry: Annotated[bool, typer.Option("--dry-run", help="winxp, win10: write the media and print the plan.")] = False,
+) -> None:
+    """Build what the profile's guest boots from, if the cache does not have it; a Windows from its user's medium."""
+    own = {"virtio-win": virtio_win, "intel-drivers": intel_drivers, "ssh": ssh, "product-key": product_key}
+    family = next((family for family in RECIPES if family == profile), None)
+    if family is None:
+        for name, value in {"iso": iso, **own, "output": output, "dry-run": dry or None}.items():
+            if value is not None:
+                raise InputError(f"--{name}: is for winxp and win10; {profile} is built from what its profile says")
+    elif iso is None:
+        raise InputError(f"{family} is built from an installation medium of yours: --iso FILE (docs/{family}.md)")
+    else:
+        place = (output or Path(f"{family}.qcow2")).absolute()
+        _build_windows(Order(family, iso, place, virtio_win, intel_drivers, ssh, product_key), dry)
+        return
     loaded = load_profile(profile)
     image = build_image(loaded)
     release = f", kernel {image.kernel_release}" if image.kernel_release else ""
     print(f"{loaded.name}: {image.key}{release}, in {(image.kernel or image.disk or Path()).parent}")
+
+
+def _build_windows(order: Order, dry: bool) -> None:
+    family, recipe = order.family, RECIPES[order.family]
+    if dry:
+        print("\n".join(dry_run(order, recipe)))
+        return
+    qemu = find_qemu()
+    image = build(order, recipe, qemu, choose_accel(qemu), lambda line: print(f"{family}: {line}", flush=True))
+    print(f"{family}: {image}; what is inside: {image}.json")
+    for variable, value in exports(family, image).items():
+        print(f"export {variable}={shlex.quote(value)}")
 
 
 @images.command("list")

@@ -23,6 +23,8 @@ DOCUMENTS = (
     "CHANGELOG.md",
     "FINDINGS.md",
     "docs/windows-control.md",
+    "docs/winxp.md",
+    "docs/win10.md",
     "reports/README.md",
 )
 

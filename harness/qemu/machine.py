@@ -10,14 +10,14 @@ Slots are chosen so that the DUT's INTx line (PIRQ) is its own, but for one comp
     8     companion on the DUT's line  GSI 20     D
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.cell import Cell
 from harness.image import BootImage
-from harness.nic import InterruptMode
-from harness.profile import BuiltImage, DiskImage, family_of
+from harness.nic import InterruptMode, NicModel
+from harness.profile import BuiltImage, DiskImage, Machine, family_of
 from harness.qemu.accel import Accel
 from harness.station import DUT
 
@@ -198,6 +198,85 @@ def hardware(cell: Cell, image: BootImage, accel: Accel) -> Hardware:
         *_boot(cell, image),
     ]
     return Hardware(tuple(arguments), profile.machine.memory_mib, profile.control == "ssh")
+
+
+@dataclass(frozen=True)
+class InstallMachine:
+    """A machine that an operating system is installed on from its own medium; it starts from a BIOS."""
+
+    machine: Machine
+    cpu: str
+    cpus: int
+    memory_mib: int
+    display: str
+    """The graphics device: an installer wants one, and a failure is seen on it."""
+    network: str
+    """A NIC that is never under test."""
+
+
+def install_hardware(
+    machine: InstallMachine,
+    accel: Accel,
+    *,
+    disk: Path,
+    cds: Sequence[Path] = (),
+    floppy: Path | None = None,
+    boot_cd: bool = False,
+    nics: Sequence[NicModel] = (),
+    spare_disk: Path | None = None,
+) -> Hardware:
+    """Return a machine that an operating system is installed on, or is shown its devices on.
+
+    A restart ends it: what boots next is a new machine, with the disk that this one has left.
+
+    Args:
+        machine: what kind.
+        accel: how it runs.
+        disk: a qcow2 file, which is written to.
+        cds: images, which are not; the first is the installation medium.
+        floppy: an image, which is not.
+        boot_cd: start from the first CD; else from the disk.
+        nics: models to be present, each without a cable.
+        spare_disk: an empty raw file, to be seen as a virtio disk.
+    """
+    bus = "pcie.0" if machine.machine == "q35" else "pci.0"
+
+    def drive(name: str, file: Path, form: str, writable: bool = False) -> tuple[str, str]:
+        path = str(file).replace(",", ",,")
+        return "-drive", f"if=none,id={name},format={form},file={path}" + ("" if writable else ",readonly=on")
+
+    arguments = [
+        "-no-user-config",
+        "-nodefaults",
+        *("-display", "none"),
+        *("-machine", _properties(machine.machine, {**accel.machine_options, "memory-backend": MEMORY_ID})),
+        *("-accel", accel.option, "-cpu", machine.cpu, "-smp", str(machine.cpus), "-m", str(machine.memory_mib)),
+        *("-rtc", "base=utc", "-action", "reboot=shutdown,shutdown=pause,panic=pause"),
+        *("-device", machine.display),
+        *("-netdev", f"user,id={CONTROL_NETDEV},restrict=on,ipv6=off"),
+        *("-device", _properties(machine.network, {"netdev": CONTROL_NETDEV, "mac": CONTROL_MAC, "romfile": ""})),
+        *drive("root", disk, "qcow2", writable=True),
+        *("-device", _properties("ide-hd", {"drive": "root", "bus": "ide.0", "bootindex": 1 if boot_cd else 0})),
+    ]
+    for number, cd in enumerate(cds):
+        # PIIX has two channels with two drives each, AHCI six ports with one.
+        slot = {"bus": f"ide.{number + 1}"} if machine.machine == "q35" else {"bus": "ide.1", "unit": number}
+        first = {"bootindex": 0 if boot_cd else 1} if number == 0 else {}
+        arguments += [*drive(f"cd{number}", cd, "raw")]
+        arguments += ["-device", _properties("ide-cd", {"drive": f"cd{number}", **slot, **first})]
+    if floppy:
+        arguments += [*drive("floppy", floppy, "raw"), "-device", "floppy,drive=floppy"]
+    for number, nic in enumerate(nics):
+        place: dict[str, object] = {"bus": bus}
+        if nic.bus == "pcie" and machine.machine == "q35":
+            port = {"id": f"port{number}", "bus": bus, "chassis": number + 1, "slot": number + 1}
+            arguments += ["-device", _properties("pcie-root-port", port)]
+            place = {"bus": f"port{number}"}
+        arguments += ["-device", _properties(nic.device, {"romfile": "", **nic.properties, **place})]
+    if spare_disk:
+        arguments += [*drive("spare", spare_disk, "raw", writable=True)]
+        arguments += ["-device", _properties("virtio-blk-pci", {"drive": "spare", "bus": bus})]
+    return Hardware(tuple(arguments), machine.memory_mib, has_control=True)
 
 
 def memory(hardware: Hardware, file: Path | None, *, copy_on_write: bool) -> tuple[str, ...]:

@@ -1,0 +1,9 @@
+@echo off
+rem Windows looks for drivers in these folders, at each device that is new to it.
+set path_=%%SystemRoot%%\inf
+for /d %%f in (C:\nicproof\drivers\*) do call :add %%f
+reg add HKLM\SOFTWARE\Microsoft\Windows\CurrentVersion /v DevicePath /t REG_EXPAND_SZ /d "%path_%" /f
+goto :eof
+:add
+set path_=%path_%;%1
+goto :eof
