@@ -121,7 +121,8 @@ class SerialShell:
             try:
                 self._wait(re.compile(marker.encode()), min(patience_s, left))
             except _Late:
-                patience_s *= 2  # it has not been started yet, or what was typed before it was is lost
+                # It has not been started yet, or what was typed before it was is lost.
+                patience_s = min(2 * patience_s, 10.0)
                 continue
             self._unfinished = None
             return True
