@@ -10,7 +10,6 @@ A profile is a YAML file in `profiles/`, or any YAML file named by its path:
 """
 
 import codecs
-import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -35,6 +34,7 @@ from harness.profile_image import (
     image_kind,
 )
 from harness.shipped import shipped
+from harness.supplied_image import Supplied, without_absent_image
 from harness.yaml_source import Facts, Mark, Node, Text, nearest
 
 __all__ = [
@@ -149,17 +149,6 @@ class SshProfile(Facts):
 
     disabled_algorithms: Mapping[Literal["ciphers", "kex", "keys", "macs", "pubkeys"], tuple[Text, ...]] = {}
     """What must not be used, by paramiko's kinds, though both sides have it: old servers have some that are broken."""
-
-
-class Supplied(Facts):
-    """An image that the user has to bring, as nicproof may not: cells are known without it, and nothing can boot."""
-
-    variable: Text
-    """The environment variable that names the file."""
-    what: Text
-    """What the file has to be."""
-    build: Text
-    """The command that makes it."""
 
 
 def _is_encoding(name: str) -> str:
@@ -332,7 +321,7 @@ def load_profile(wish: str) -> Profile:
         InputError: There is none, or something in it is wrong: one line for each, with file, line and field.
     """
     file = _find(wish, Path.cwd(), f"profile '{wish}'")
-    tree = _without_absent_image(_inherit(file, ()), file.stem)
+    tree = without_absent_image(_inherit(file, ()), file.stem)
     problems: list[str] = []
     tree = yaml_source.expand(tree, problems)
     for field in ("name", "path"):
@@ -343,28 +332,6 @@ def load_profile(wish: str) -> Profile:
     start = Mark(file, 1)
     given = {"name": Node(file.stem, start), "path": Node(file, start)}
     return yaml_source.validate(Profile, replace(tree, value={**tree.entries(), **given}))
-
-
-def _without_absent_image(tree: Node, name: str) -> Node:
-    """Put a remark in the place of an image whose file the user has yet to bring, or return the profile as it is."""
-    supplied, image = tree.entries().get("supplied"), tree.entries().get("image")
-    said = {field: node.value for field, node in supplied.entries().items()} if supplied else {}
-    variable, what, build = (said.get(field) for field in ("variable", "what", "build"))
-    if not (image and isinstance(variable, str) and isinstance(what, str) and isinstance(build, str)):
-        return tree
-    if not any(isinstance(node.value, str) and f"${{{variable}}}" in node.value for node in image.entries().values()):
-        return tree  # another image has taken its place
-    file = os.environ.get(variable)
-    if file and Path(file).expanduser().is_file():
-        return tree
-    seen = f"which is {file}, where no file is" if file else "which is not set"
-    why = {
-        "absent": f"profile {name} has no image: it needs {what}, looked for where the environment variable "
-        f"{variable} says, {seen}",
-        "cure": f"{build}; then set {variable} to the file",
-    }
-    nodes = {field: Node(text, image.mark) for field, text in why.items()}
-    return replace(tree, value={**tree.entries(), "image": Node(nodes, image.mark)})
 
 
 def with_own(

@@ -1,5 +1,7 @@
 """The profiles of Windows and ReactOS: what they expect of each NIC model, and that QEMU has such machines."""
 
+import socket
+import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -7,13 +9,16 @@ from pathlib import Path
 import pytest
 
 from harness.cell import Cell, Exclusion, all_cells, find_cell, select_cells
+from harness.guest.serial import SerialError
 from harness.image import build_image
+from harness.launcher import Launcher
 from harness.nic import CATALOGUE, InterruptMode
 from harness.profile import AbsentImage, DiskImage, Profile, load_profile
 from harness.qemu import machine
 from harness.qemu.accel import choose_accel
 from harness.qemu.binary import find_qemu
 from harness.qemu.process import QemuProcess
+from harness.testbed import Testbed
 
 VARIABLES = ("NICPROOF_WINXP_IMAGE", "NICPROOF_WIN10_IMAGE", "NICPROOF_REACTOS_ISO")
 KEYS = ("NICPROOF_WINXP_KEY", "NICPROOF_WIN10_KEY")
@@ -114,3 +119,24 @@ def test_every_model_has_drivers_or_a_reason_and_none_polls() -> None:
     assert not [name for nic in nics for name in nic.drivers if " " in name]
     assert all(set(profile.nics) | set(profile.absent) == set(CATALOGUE) for profile in profiles)
     assert InterruptMode.POLLED not in {mode for nic in nics for mode in nic.modes}
+
+
+@pytest.fixture
+def bed(supplied: Path, tmp_path: Path) -> Iterator[Testbed]:
+    """A guest that is controlled by its second serial port, where nobody answers: its disk is empty."""
+    made = subprocess.run([*find_qemu().img_argv, "create", "-q", "-f", "qcow2", supplied, "1M"], check=False)
+    assert made.returncode == 0
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("extends: winxp\ncontrol: serial\nready: {ssh:, dhcp: true, deadline_s: 60}\n")
+    cell = find_cell(f"{mine}/e1000/intx")
+    qemu = find_qemu()
+    started = Launcher(qemu, choose_accel(qemu, "tcg"))._start(cell, build_image(cell.profile), memory=None)
+    yield started
+    started.close()
+
+
+def test_a_guest_with_a_shell_on_its_serial_port_has_that_port_and_no_control_nic(bed: Testbed) -> None:
+    assert "netdev=control" not in bed.vm.command_line()
+    assert isinstance(bed.vm.serial, socket.socket)
+    with pytest.raises(SerialError, match=r"^no cmd\.exe answers on the guest's serial port within 2 s: "):
+        bed.transport(2)

@@ -1,10 +1,17 @@
 """Both ways into a Windows guest, with Wine's real cmd.exe at the far end."""
 
+import os
 import re
+import select
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import paramiko
 import pytest
@@ -13,6 +20,9 @@ from harness.errors import Unsupported
 from harness.guest.serial import LONGEST_LINE, SerialError, SerialShell, escaped
 from harness.guest.ssh import Ssh
 from harness.guest.transport import CommandFailed, Transport, TransportError
+from harness.qemu.binary import find_qemu
+from harness.qemu.process import QemuProcess
+from harness.shell import _serial
 from tests.windows import WHY_NOT, WINE, Server, Wine, windows
 
 pytestmark = pytest.mark.skipif(WINE is None, reason=WHY_NOT)
@@ -151,6 +161,22 @@ def test_another_code_page_reads_the_same_octets_otherwise(wine: Wine) -> None:
         assert SerialShell(port, encoding="cp850").check(r"type C:\oem.txt") == "Ø\n"
     with wine.shell() as port:
         assert SerialShell(port, encoding="cp437").check(r"type C:\oem.txt") == "¥\n"
+
+
+def test_what_a_command_leaves_running_does_not_disturb_the_next_one(serial: SerialShell, wine: Wine) -> None:
+    serial.upload(asleep(5), r"C:\behind.vbs")
+    assert serial.run(r"start /b cscript //nologo C:\behind.vbs", deadline_s=60).status == 0
+    done = serial.run('echo next& cmd /c "echo word 1>&2"')
+    assert (done.status, done.stdout, done.stderr.strip()) == (0, "next\n", "word")
+
+
+def test_files_of_errors_do_not_pile_up(serial: SerialShell) -> None:
+    """One may stay where a process that ends has it open for a moment longer; without removal all would."""
+    listing = r"dir /b %TEMP%\nicproof-*.err"
+    before = serial.check(listing).split()
+    for _ in range(6):
+        serial.check("echo done")
+    assert len(serial.check(listing).split()) < len(before) + 6
 
 
 def test_what_looks_like_a_marker_is_output(serial: SerialShell) -> None:
@@ -292,6 +318,82 @@ def test_an_echo_on_the_line_is_not_taken_for_output(wine: Wine) -> None:
             done = shell.run('echo "a & b"& exit 5')
             assert (done.status, done.stdout) == (5, '"a & b"\n')
             theirs.shutdown(socket.SHUT_RDWR)
+
+
+def relay(source: int, sink: int) -> bytes:
+    """Return code for a processor in real mode: an octet that has come at one serial port leaves by the other."""
+    # mov dx,LSR; in al,dx; test al,1; jz to the end; mov dx,RBR; in al,dx; mov bl,al;
+    # mov dx,LSR; in al,dx; test al,0x20; jz -5; mov al,bl; mov dx,THR; out dx,al
+    at = {"a": source + 5, "b": source, "c": sink + 5, "d": sink}
+    code = "ba{a} ec a801 7414 ba{b} ec 88c3 ba{c} ec a820 74fb 88d8 ba{d} ee"
+    return bytes.fromhex(code.format(**{name: port.to_bytes(2, "little").hex() for name, port in at.items()}))
+
+
+@pytest.fixture
+def behind_qemu(wine: Wine, tmp_path: Path) -> Iterator[QemuProcess]:
+    """A guest whose second serial port has Wine's cmd.exe at its far end: the guest carries between COM2 and COM3."""
+    code = relay(0x2F8, 0x3E8) + relay(0x3E8, 0x2F8)
+    code += b"\xeb" + (-len(code) - 2 & 0xFF).to_bytes(1, "little")  # jmp to the start
+    (tmp_path / "disk").write_bytes((code.ljust(510, b"\0") + b"\x55\xaa").ljust(1 << 20, b"\0"))
+    machine = ("-no-user-config", "-nodefaults", "-display", "none", "-machine", "pc", "-accel", "tcg", "-m", "32")
+    disk = ("-drive", f"file={tmp_path / 'disk'},format=raw,if=ide")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "com3"))
+        listener.listen()
+        far = ("-chardev", f"socket,id=far,path={tmp_path / 'com3'}", "-device", "isa-serial,chardev=far,index=2")
+        with QemuProcess(find_qemu(), (*machine, *disk, *far), tmp_path, memory_mib=32, second_serial=True) as vm:
+            theirs, _ = listener.accept()
+            process = wine.start(stdin=subprocess.PIPE, stdout=theirs, stderr=theirs)
+
+            def hand_over() -> None:  # whole lines: Wine's cmd.exe takes what one read gives for a line
+                assert process.stdin
+                with theirs, theirs.makefile("rb") as typed, suppress(OSError):
+                    for line in typed:
+                        process.stdin.write(line)
+                        process.stdin.flush()
+
+            threading.Thread(target=hand_over, daemon=True).start()
+            try:
+                yield vm
+            finally:
+                process.kill()
+                process.communicate(timeout=30)
+
+
+def test_the_shell_is_reached_through_the_emulated_serial_ports_of_qemu(behind_qemu: QemuProcess, wine: Wine) -> None:
+    assert behind_qemu.serial is not None
+    shell = SerialShell(behind_qemu.serial)
+    done = shell.run('echo "a & b" %OS%& exit 5')
+    assert (done.status, done.stdout) == (5, '"a & b" Windows_NT\n')
+    content = bytes(range(256)) * 20
+    shell.upload(content, r"C:\through.bin")
+    assert (wine.drive / "through.bin").read_bytes() == content
+    lines = "".join(f"{number:07} {'x' * 54}\r\n" for number in range(1 << 10))
+    (wine.drive / "long.txt").write_text(lines, newline="")
+    assert shell.check(r"type C:\long.txt", deadline_s=300) == lines.replace("\r\n", "\n")
+
+
+def test_a_person_has_the_shell_a_line_at_a_time(wine: Wine, monkeypatch: pytest.MonkeyPatch) -> None:
+    keyboard, keys = os.pipe()
+    screen, drawn = os.pipe()
+    with wine.shell() as port, open(keyboard) as stdin, open(drawn, "w") as stdout:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        monkeypatch.setattr(sys, "stdout", stdout)
+        bed: Any = SimpleNamespace(vm=SimpleNamespace(serial=port))
+        said: list[str] = []
+        person = threading.Thread(target=lambda: _serial(bed, said.append))
+        person.start()
+        shown = b""
+        for typed, awaited in ((b"", b">C:\\>"), (b"echo typed ^& answered\n", b"typed & answered\r\n")):
+            os.write(keys, typed)
+            while awaited not in shown:
+                assert select.select([screen], [], [], 60)[0], shown
+                shown += os.read(screen, 4096)
+        os.close(keys)
+        person.join(30)
+        assert not person.is_alive()
+    os.close(screen)
+    assert said == ["this is the shell on COM2, a line at a time. Leave with Ctrl-D; the guest ends then"]
 
 
 def test_all_that_means_something_to_a_shell_is_escaped() -> None:

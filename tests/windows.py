@@ -37,7 +37,7 @@ class Wine:
 
     def environment(self) -> dict[str, str]:
         """Return the environment of its programs."""
-        quiet = {"WINEDEBUG": "-all", "WINEDLLOVERRIDES": "mscoree,mshtml=", "DISPLAY": ""}
+        quiet = {"WINEDEBUG": "-all", "WINEDLLOVERRIDES": "mscoree,mshtml,winemenubuilder.exe=", "DISPLAY": ""}
         return {**os.environ, **quiet, "WINEPREFIX": str(self.prefix)}
 
     def start(self, *arguments: str, **streams: object) -> "subprocess.Popen[bytes]":

@@ -9,7 +9,8 @@ is done here by what is typed:
   stands inside each, which the shell takes away: a line that comes back as an echo is never taken for a marker.
 - Standard input is empty, or a file, never the line: a program that asks for input finds its end, and cannot eat what
   is typed next.
-- Standard error goes to a file, which is typed out after the output: so the two stay apart, but not their order.
+- Standard error goes to a file, which is typed out after the output: so the two stay apart, but not their order. Each
+  command has a file of its own, because what one has left running may keep it open.
 
 That `cmd.exe` takes its input from a serial port in this way is not verified on a guest yet (docs/windows-control.md).
 """
@@ -62,7 +63,7 @@ Windows XP and 10 both have the script host, the language and this library; cert
 on XP, debug is not on 64 bits. `Chr` and `Asc` are exact where a character is an octet; on a system with double-byte
 characters the checksum tells.
 """
-_SCRIPT, _DIGITS, _STDIN, _STDERR = (rf"%TEMP%\nicproof.{kind}" for kind in ("vbs", "hex", "in", "err"))
+_SCRIPT = r"%TEMP%\nicproof.vbs"
 
 
 class SerialError(TransportError):
@@ -71,6 +72,11 @@ class SerialError(TransportError):
 
 class _Late(Exception):
     """What was waited for did not come in time."""
+
+
+def _temporary(kind: str) -> str:
+    """Return a file's name that nothing else has: what a command has left running may still hold the last one's."""
+    return rf"%TEMP%\nicproof-{secrets.token_hex(4)}.{kind}"
 
 
 def escaped(text: str) -> str:
@@ -115,7 +121,8 @@ class SerialShell:
             try:
                 self._wait(re.compile(marker.encode()), min(patience_s, left))
             except _Late:
-                patience_s *= 2  # it has not been started yet, or what was typed before it was is lost
+                # It has not been started yet, or what was typed before it was is lost.
+                patience_s = min(2 * patience_s, 10.0)
                 continue
             self._unfinished = None
             return True
@@ -160,15 +167,16 @@ class SerialShell:
         """
         if self._unfinished is not None and not self._finds_shell(deadline_s):
             raise SerialError(f"the shell on the serial port is lost: {self._unfinished!r} has not ended in the guest")
-        source = "nul"
+        errors, source, used = _temporary("err"), "nul", ""
         if stdin:
-            self.upload(stdin, _STDIN)
-            source = f'"{_STDIN}"'
+            given = _temporary("in")
+            self.upload(stdin, given)
+            source = used = f'"{given}"'
         marker = secrets.token_hex(8)
         line = (
             # The redirections stand before the command: a space behind it would be a part of it.
-            f'echo {marker}^B& cmd <{source} 2>"{_STDERR}" /s /c ^"{escaped(command)}^"'
-            f'& call echo {marker}E^%errorlevel^%E& type "{_STDERR}"& echo {marker}^Z'
+            f'echo {marker}^B& cmd <{source} 2>"{errors}" /s /c ^"{escaped(command)}^"'
+            f'& call echo {marker}E^%errorlevel^%E& type "{errors}"& del "{errors}" {used} 2>nul& echo {marker}^Z'
         )
         if len(line) > LONGEST_LINE or "\n" in line:
             raise SerialError(
@@ -219,12 +227,12 @@ class SerialShell:
         if not self._has_script:
             self._write(_SCRIPT, _FROM_HEX.strip().splitlines())
             self._has_script = True
-        digits = content.hex()
+        digits, typed = content.hex(), _temporary("hex")
         step = 2 * _OCTETS_A_LINE
-        self._write(_DIGITS, [digits[at : at + step] for at in range(0, len(digits), step)] or ["-"])
+        self._write(typed, [digits[at : at + step] for at in range(0, len(digits), step)] or ["-"])
         # 102400 40213 1187
         patience_s = 60.0 + len(content) / 5000  # the script host is slow, and slower under emulation
-        done = self.run(f'cscript //nologo "{_SCRIPT}" "{_DIGITS}" "{path}" & del "{_DIGITS}"', deadline_s=patience_s)
+        done = self.run(f'cscript //nologo "{_SCRIPT}" "{typed}" "{path}"& del "{typed}"', deadline_s=patience_s)
         checksum = zlib.adler32(content)
         if done.stdout.split() != [str(part) for part in (len(content), checksum >> 16, checksum & 0xFFFF)]:
             said = (done.stderr.strip() or done.stdout.strip() or "no word").splitlines()
