@@ -1,5 +1,6 @@
 """`nicproof image build winxp|win10`: from the user's medium to a sealed image, in one call that can be repeated."""
 
+import inspect
 import json
 import os
 import re
@@ -15,6 +16,7 @@ import filelock
 from harness.errors import InputError, NicproofError
 from harness.image.content import content_hash, joined_hash
 from harness.image.keys import guest_keys
+from harness.image.windows import autounattend, winnt_sif
 from harness.image.windows.card import make_card
 from harness.image.windows.drivers import Drivers, collect
 from harness.image.windows.install import Devices, Installation, image_tool
@@ -159,8 +161,9 @@ def _product_key(order: Order, recipe: Recipe) -> str | None:
 
 def _made_from(order: Order, recipe: Recipe, key: str | None) -> str:
     """Return a hash of all that decides what the image will be: what is unfinished for another one is of no use."""
-    scripts = Path(str(resources.files(__package__)))
-    parts = [order.family, repr(recipe), key or "", content_hash(scripts)]
+    scripts = Path(str(resources.files(__package__))) / "scripts"
+    answers = (inspect.getsource(part) for part in (autounattend, winnt_sif))
+    parts = [order.family, repr(recipe), key or "", content_hash(scripts), *answers]
     for file in (order.iso, order.virtio_win):
         parts.append(f"{file.absolute()} {file.stat().st_size} {file.stat().st_mtime_ns}" if file else "")
     for content in (order.intel_drivers, order.ssh):
