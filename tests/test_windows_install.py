@@ -299,18 +299,19 @@ def test_a_driver_that_windows_did_not_take_is_named(qemu: Qemu, tmp_path: Path)
     assert Installation(tmp_path, recipe, devices, qemu, accel, print).run() == {}
 
 
-def test_what_is_unfinished_is_taken_up_only_for_the_same_image(astray: Astray, tmp_path: Path) -> None:
-    first, again, other = list[str](), list[str](), list[str]()
+def test_what_is_unfinished_is_taken_up_only_for_the_same_image(astray: Astray, qemu: Qemu, tmp_path: Path) -> None:
+    first, again = list[str](), list[str]()
     password = tmp_path / "winxp.qcow2.build" / "password"
     astray("nicproof: failed on purpose\n", HANG, said=first)
+    assert not [line for line in first if line.startswith("taken up")]
     kept = password.read_text()
     astray("", HANG, said=again)
     assert "taken up again at boot 1, phase text" in again
     assert password.read_text() == kept, "the media must have the password that is on the disk"
-    astray("", HANG, said=other, key=KEY.replace("A", "Z"))
-    assert other[0] == f"what was unfinished in {password.parent} is of something else: beginning anew"
-    assert password.read_text() != kept
-    assert "taken up again at boot 1, phase text" not in other
+    other = order("winxp", tmp_path / "setup.iso", tmp_path, key=KEY.replace("A", "Z"))
+    with pytest.raises(InputError, match=r"\.build holds an unfinished build of something else: give the same options"):
+        build(other, small("winxp"), qemu, choose_accel(qemu, "tcg"), print)
+    assert password.read_text() == kept, "hours of work may be in there"
 
 
 # Before anything is installed
@@ -340,6 +341,20 @@ def test_a_place_that_cannot_be_written_is_told(qemu: Qemu, tmp_path: Path) -> N
     wish = replace(order("winxp", tmp_path / "setup.iso", tmp_path), output=tmp_path / "file/winxp.qcow2")
     with pytest.raises(InputError, match=r"^--output \S+/file/winxp\.qcow2: cannot be written: Not a directory$"):
         build(wish, small("winxp"), qemu, choose_accel(qemu, "tcg"), print)
+
+
+@pytest.mark.parametrize("option", ["--virtio-win", "--intel-drivers", "--ssh"])
+def test_a_file_that_is_not_there_is_told_and_nothing_is_left(option: str, qemu: Qemu, tmp_path: Path) -> None:
+    write_iso(tmp_path / "setup.iso", XP_ID, {"README.TXT": b"x"})
+    wish, nowhere = order("winxp", tmp_path / "setup.iso", tmp_path), tmp_path / "nowhere"
+    wishes = {
+        "--virtio-win": replace(wish, virtio_win=nowhere),
+        "--intel-drivers": replace(wish, intel_drivers=nowhere),
+        "--ssh": replace(wish, ssh=nowhere),
+    }
+    with pytest.raises(InputError, match=rf"^{option} \S+/nowhere: [nN]o such f"):
+        build(wishes[option], small("winxp"), qemu, choose_accel(qemu, "tcg"), print)
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith("winxp")]
 
 
 # What the guest says

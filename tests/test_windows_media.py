@@ -13,7 +13,7 @@ from harness.errors import InputError
 from harness.image.keys import guest_keys
 from harness.image.windows.autounattend import autounattend
 from harness.image.windows.build import Order, dry_run
-from harness.image.windows.compact_disc import write_cd
+from harness.image.windows.compact_disc import DriverDisc, write_cd
 from harness.image.windows.drivers import collect
 from harness.image.windows.inf import Inf, Windows
 from harness.image.windows.media import new_password
@@ -166,7 +166,7 @@ def test_drivers_are_those_for_this_windows_and_processor(tmp_path: Path) -> Non
     }
     assert found.packages[0].inf.parent.relative_to(tmp_path) == Path("intel/PRO1000/Win32/NDIS5x")
     assert [nic.name for nic in found.nics] == ["e1000", "virtio-net", "virtio-net-modern"]
-    assert found.missing["igb"] == "no driver: --intel-drivers"
+    assert found.missing["igb"] == "none was found; --intel-drivers can give one"
     assert "nicproof/drivers/virtio-net/netkvm.sys" in found.files()
     assert found.files()["nicproof/drivers/virtio-net/netkvm.sys"].read_bytes() == X86
 
@@ -179,6 +179,21 @@ def test_windows_10_has_drivers_for_intels_and_takes_virtio_wins(tmp_path: Path)
     assert found.files()["nicproof/drivers/virtio-net/netkvm.sys"].read_bytes() == AMD64
     alone = collect("win10", None, None, tmp_path / "work")
     assert alone.missing.keys() == {"virtio-net", "virtio-net-modern", "igbvf"}
+
+
+@pytest.mark.parametrize("options", [["-J", "-r"], ["-r"], ["-J", "-r", "-udf"]], ids=" ".join)
+def test_a_drivers_disc_is_read_whoever_has_written_it(options: list[str], tmp_path: Path) -> None:
+    genisoimage = tool("genisoimage", "genisoimage")
+    folder = tmp_path / "disc/NetKVM/w10/amd64"
+    folder.mkdir(parents=True)
+    for name in ("netkvm.inf", "netkvmco-long-name.dll"):
+        (folder / name).write_text(name)
+    run(genisoimage, "-quiet", *options, "-V", "virtio-win-0.1.285", "-o", tmp_path / "disc.iso", tmp_path / "disc")
+    disc = DriverDisc(tmp_path / "disc.iso", "--virtio-win")
+    disc.copy_folder("NetKVM/w10/amd64", tmp_path / "read")
+    disc.close()
+    read = {path.name: path.read_text() for path in (tmp_path / "read").iterdir()}
+    assert read == {name: name for name in ("netkvm.inf", "netkvmco-long-name.dll")}
 
 
 def test_media_without_a_driver_for_this_windows_are_refused(tmp_path: Path) -> None:
@@ -250,7 +265,12 @@ def test_the_plan_says_what_would_be_done_and_the_media_are_written(written: Wri
     folder = written("winxp")
     assert sorted(path.name for path in folder.iterdir()) == ["answers.img", "answers.iso"]
     assert folder.stat().st_mode & 0o777 == 0o700
-    for part in (XP_ID, "e1000: e1000325.inf 8.10.3.0", "no driver igb: no driver: --intel-drivers", "phase     text"):
+    for part in (
+        XP_ID,
+        "e1000: e1000325.inf 8.10.3.0",
+        "no driver igb: none was found; --intel-drivers can give one",
+        "phase     text",
+    ):
         assert part in written.plan
     assert KEY not in written.plan
 

@@ -1,5 +1,6 @@
 """`nicproof image build winxp|win10`: from the user's medium to a sealed image, in one call that can be repeated."""
 
+import inspect
 import json
 import os
 import re
@@ -15,6 +16,7 @@ import filelock
 from harness.errors import InputError, NicproofError
 from harness.image.content import content_hash, joined_hash
 from harness.image.keys import guest_keys
+from harness.image.windows import autounattend, winnt_sif
 from harness.image.windows.card import make_card
 from harness.image.windows.drivers import Drivers, collect
 from harness.image.windows.install import Devices, Installation, image_tool
@@ -101,7 +103,7 @@ def build(order: Order, recipe: Recipe, qemu: Qemu, accel: Accel, say: Callable[
     except OSError as error:
         raise InputError(f"--output {order.output}: cannot be written: {error.strerror}") from None
     try:
-        _begin(folder, _made_from(order, recipe, key), recipe, say)
+        _begin(folder, _made_from(order, recipe, key), recipe)
         work = folder / "drivers"
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir()
@@ -120,6 +122,10 @@ def build(order: Order, recipe: Recipe, qemu: Qemu, accel: Accel, say: Callable[
         image_tool(qemu, "convert", "-O", "qcow2", str(installation.disk), str(whole))
         _publish(order.output, whole, folder / "password", card)
         shutil.rmtree(folder)
+    except InputError:
+        if not (folder / "state.json").exists():  # nothing was begun that could be taken up
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
     finally:
         lock.release()
         with suppress(OSError):
@@ -159,22 +165,27 @@ def _product_key(order: Order, recipe: Recipe) -> str | None:
 
 def _made_from(order: Order, recipe: Recipe, key: str | None) -> str:
     """Return a hash of all that decides what the image will be: what is unfinished for another one is of no use."""
-    scripts = Path(str(resources.files(__package__)))
-    parts = [order.family, repr(recipe), key or "", content_hash(scripts)]
+    scripts = Path(str(resources.files(__package__))) / "scripts"
+    answers = (inspect.getsource(part) for part in (autounattend, winnt_sif))
+    parts = [order.family, repr(recipe), key or "", content_hash(scripts), *answers]
     for file in (order.iso, order.virtio_win):
-        parts.append(f"{file.absolute()} {file.stat().st_size} {file.stat().st_mtime_ns}" if file else "")
+        found = file.stat() if file and file.exists() else None  # what is not there is told when it is read
+        parts.append(f"{file} {found.st_size} {found.st_mtime_ns}" if found else "")
     for content in (order.intel_drivers, order.ssh):
         parts.append(content_hash(content) if content and content.exists() else "")
     return joined_hash(parts)
 
 
-def _begin(folder: Path, made_from: str, recipe: Recipe, say: Callable[[str], None]) -> None:
-    """Leave in the folder only what is an unfinished build of the same image; check for free disk if there is none."""
+def _begin(folder: Path, made_from: str, recipe: Recipe) -> None:
+    """Leave an unfinished build of the same image as it is; else make the folder empty, and check for free disk."""
     note = folder / "made-from"
     if note.exists() and note.read_text() == made_from:
         return
-    if note.exists():
-        say(f"what was unfinished in {folder} is of something else: beginning anew")
+    if (folder / "state.json").exists():  # hours of work, perhaps
+        raise InputError(
+            f"{folder} holds an unfinished build of something else: give the same options again, remove it, "
+            "or give another --output"
+        )
     shutil.rmtree(folder)
     free_gib = shutil.disk_usage(folder.parent).free >> 30
     if free_gib < recipe.needs_gib:

@@ -120,7 +120,9 @@ def collect(family: Family, virtio_win: Path | None, intel: Path | None, work: P
     real = {name: nic for name, nic in CATALOGUE.items() if not nic.virtual_function}
     inbox = tuple(name for name in real if name in _INBOX[family] and name not in best)
     cure = {name: "--virtio-win" if nic.family == "virtio" else "--intel-drivers" for name, nic in real.items()}
-    missing = {name: f"no driver: {cure[name]}" for name in real if name not in best and name not in inbox}
+    missing = {
+        name: f"none was found; {cure[name]} can give one" for name in real if name not in best and name not in inbox
+    }
     missing |= {name: NO_VIRTUAL_FUNCTION for name, nic in CATALOGUE.items() if nic.virtual_function}
     return Drivers(tuple(best[name] for name in sorted(best)), inbox, missing)
 
