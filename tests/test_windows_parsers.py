@@ -47,6 +47,14 @@ def test_lines_are_read_from_devcon() -> None:
     assert parse_devcon_irqs(DEVCON_RESOURCES.replace("\n", "\r\n")) == [14, 15]
 
 
+def test_what_the_firmware_had_given_a_device_is_not_in_use() -> None:
+    # DevCon's messages file for a device that is not started; the rest as above.
+    text = DEVCON_RESOURCES.replace(
+        "is currently using the following resources", "has the following reserved resources"
+    )
+    assert parse_devcon_irqs(text) == []
+
+
 def test_a_message_is_a_negative_number_however_it_is_printed() -> None:
     # Windows Server, Intel E810: intel/mfd-network-adapter, tests; the others: -2 as Device Manager shows it.
     assert parse_devcon_irqs("        IRQ : 4294966818\n        IRQ : -2\n") == [-478, -2]

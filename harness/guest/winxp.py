@@ -170,7 +170,10 @@ class WinXpGuest(WindowsGuest):
         return "".join(f"{line}\n" for line in self._events("EventType>0"))
 
     def _events(self, condition: str) -> list[str]:
-        started = self._wmic.get("os", "LastBootUpTime")[0]["LastBootUpTime"]
+        rows = self._wmic.get("os", "LastBootUpTime")
+        if not rows:
+            raise NicproofError("Windows does not say when it was started (wmic os get LastBootUpTime)")
+        started = rows[0]["LastBootUpTime"]
         rows = self._wmic.get(
             "ntevent",
             *("EventCode", "Message", "RecordNumber", "SourceName", "TimeGenerated"),
