@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from textwrap import shorten
 
 import yaml
 
@@ -20,9 +21,13 @@ from harness.guest_questions import OF_NIC, OF_SYSTEM, OUTPUTS, Question
 from harness.image import BootImage, build_image
 from harness.launcher import Launcher
 from harness.profile import DiskImage, Profile
+from harness.readiness import make_function
 from harness.testbed import Testbed
 
 Say = Callable[[str], None]
+
+_SHOWN = 160
+"""Characters of an answer that are shown; the file has all of it."""
 
 
 @dataclass
@@ -45,7 +50,7 @@ class Facts:
                 answer = question.ask(bed)
                 yaml.safe_dump(answer)
                 self.known[question.name] = answer
-                say(f"{bed.cell.id}: {question.name}: {self.known[question.name]}")
+                say(f"{bed.cell.id}: {question.name}: {shorten(str(answer), _SHOWN)}")
             except Exception as error:  # an answer that nobody has foreseen is a finding about our reading of it
                 why = str(error) if isinstance(error, NicproofError) else f"{type(error).__name__}: {error}"
                 self.unknown[question.name] = why
@@ -86,10 +91,10 @@ def examine_guest(launcher: Launcher, profile: Profile, record: Path | None, say
     system, of_nic, failed = Facts(), dict[str, dict[str, object]](), list[str]()
     for cell in _one_of_each_nic(profile):
         try:
-            bed = launcher.boot(cell, image)
+            bed = _boot(launcher, cell, image)
         except NicproofError as error:
             of_nic[cell.id] = {"unknown": {"boot": str(error)}}
-            failed.append(f"{cell.id}: {error}")
+            failed.append(str(error) if str(error).startswith(cell.id) else f"{cell.id}: {error}")
             say(failed[-1])
             continue
         try:
@@ -108,6 +113,17 @@ def examine_guest(launcher: Launcher, profile: Profile, record: Path | None, say
     file = facts_file(profile, image)
     _write(file, {**content, "system": system.as_block(), "nics": of_nic})
     return file
+
+
+def _boot(launcher: Launcher, cell: Cell, image: BootImage) -> Testbed:
+    bed = launcher.boot(cell, image)
+    try:
+        if cell.nic.virtual_function:
+            make_function(bed)
+    except BaseException:
+        bed.close()
+        raise
+    return bed
 
 
 def _one_of_each_nic(profile: Profile) -> Iterable[Cell]:
