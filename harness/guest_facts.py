@@ -16,7 +16,6 @@ import yaml
 
 from harness.cell import Cell, select_cells
 from harness.errors import InputError, NicproofError
-from harness.guest.ssh import SshError
 from harness.guest_questions import OF_NIC, OF_SYSTEM, OUTPUTS, Question
 from harness.image import BootImage, build_image
 from harness.launcher import Launcher
@@ -89,6 +88,8 @@ def examine_guest(launcher: Launcher, profile: Profile, record: Path | None, say
         raise InputError(f"--guest {profile.name}: nobody can log in to this guest (control: none)")
     image = build_image(profile)
     system, of_nic, failed = Facts(), dict[str, dict[str, object]](), list[str]()
+    content = {"profile": profile.name, "qemu": str(launcher.qemu.version), "acceleration": launcher.accel.reason}
+    file = facts_file(profile, image)
     for cell in _one_of_each_nic(profile):
         try:
             bed = _boot(launcher, cell, image)
@@ -105,13 +106,12 @@ def examine_guest(launcher: Launcher, profile: Profile, record: Path | None, say
                 _record(record, profile, bed, say)
             if not system.known:
                 system.ask(OF_SYSTEM.get(profile.os, ()), bed, say)
+            _write(file, {**content, "system": system.as_block(), "nics": of_nic})  # a later one may never end
         finally:
             bed.close()
     if len(failed) == len(of_nic):
         raise NicproofError("\n".join(failed))
-    content = {"profile": profile.name, "qemu": str(launcher.qemu.version), "acceleration": launcher.accel.reason}
-    file = facts_file(profile, image)
-    _write(file, {**content, "system": system.as_block(), "nics": of_nic})
+    _write(file, {**content, "system": system.as_block(), "nics": of_nic})  # with those that did not boot
     return file
 
 
@@ -165,7 +165,7 @@ def _record(folder: Path, profile: Profile, bed: Testbed, say: Say) -> None:
             done = bed.guest.command(command, deadline_s=120)
         except NicproofError as error:
             say(f"{bed.cell.id}: {file.name}: not recorded: {error}")
-            if isinstance(error, SshError) and bed.death():
+            if bed.death() is not None:
                 return
             continue
         source = f"# {profile.name} {release}, {bed.cell.id}: {command}\n# status {done.status}\n"
