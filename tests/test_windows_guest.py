@@ -27,7 +27,7 @@ from harness.guest_questions import OF_NIC, OF_SYSTEM
 from harness.testbed import Testbed
 from tests.wine import Wine, find_wine, wine_prefix
 
-SETTINGS = Path(__file__).parent / "recordings" / "windows-7-german" / "intel-i217-settings.reg"
+SETTINGS = Path(__file__).parent / "recordings" / "windows-8.1-german" / "intel-i217-settings.reg"
 OF_THE_MACHINE = {"interrupts that the device has", "ECAM base"}
 INSTANCE = r"PCI\VEN_8086&DEV_10D3&SUBSYS_00008086&REV_00\3&13C0B0C5&0&20"
 
