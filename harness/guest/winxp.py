@@ -42,7 +42,7 @@ def hardware_id(vendor_id: int, device_id: int) -> str:
 def parse_devcon_find(text: str) -> list[str]:
     r"""Return the instances that `devcon find ID` prints.
 
-    Real lines, Windows XP, shortened (Microsoft, DevCon examples, 8); the name is the device's, the last line a count:
+    In the form of DevCon's documentation, not recorded; the name is the device's, the last line a count:
         ROOT\FTDISK\0000                                            : Volume Manager
         PCI\VEN_8086&DEV_1229&SUBSYS_00021179&REV_08\4&39A85202&0&40F0: Intel 8255x-based PCI Ethernet Adapter (10/100)
         5 matching device(s) found.
