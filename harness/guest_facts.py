@@ -10,19 +10,23 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from textwrap import shorten
 
 import yaml
 
 from harness.cell import Cell, select_cells
 from harness.errors import InputError, NicproofError
-from harness.guest.transport import TransportError
 from harness.guest_questions import OF_NIC, OF_SYSTEM, OUTPUTS, Question
 from harness.image import BootImage, build_image
 from harness.launcher import Launcher
 from harness.profile import DiskImage, Profile
+from harness.readiness import make_function
 from harness.testbed import Testbed
 
 Say = Callable[[str], None]
+
+_SHOWN = 160
+"""Characters of an answer that are shown; the file has all of it."""
 
 
 @dataclass
@@ -45,7 +49,7 @@ class Facts:
                 answer = question.ask(bed)
                 yaml.safe_dump(answer)
                 self.known[question.name] = answer
-                say(f"{bed.cell.id}: {question.name}: {self.known[question.name]}")
+                say(f"{bed.cell.id}: {question.name}: {shorten(str(answer), _SHOWN)}")
             except Exception as error:  # an answer that nobody has foreseen is a finding about our reading of it
                 why = str(error) if isinstance(error, NicproofError) else f"{type(error).__name__}: {error}"
                 self.unknown[question.name] = why
@@ -84,12 +88,14 @@ def examine_guest(launcher: Launcher, profile: Profile, record: Path | None, say
         raise InputError(f"--guest {profile.name}: nobody can log in to this guest (control: none)")
     image = build_image(profile)
     system, of_nic, failed = Facts(), dict[str, dict[str, object]](), list[str]()
+    content = {"profile": profile.name, "qemu": str(launcher.qemu.version), "acceleration": launcher.accel.reason}
+    file = facts_file(profile, image)
     for cell in _one_of_each_nic(profile):
         try:
-            bed = launcher.boot(cell, image)
+            bed = _boot(launcher, cell, image)
         except NicproofError as error:
             of_nic[cell.id] = {"unknown": {"boot": str(error)}}
-            failed.append(f"{cell.id}: {error}")
+            failed.append(str(error) if str(error).startswith(cell.id) else f"{cell.id}: {error}")
             say(failed[-1])
             continue
         try:
@@ -100,14 +106,24 @@ def examine_guest(launcher: Launcher, profile: Profile, record: Path | None, say
                 _record(record, profile, bed, say)
             if not system.known:
                 system.ask(OF_SYSTEM.get(profile.os, ()), bed, say)
+            _write(file, {**content, "system": system.as_block(), "nics": of_nic})  # a later one may never end
         finally:
             bed.close()
     if len(failed) == len(of_nic):
         raise NicproofError("\n".join(failed))
-    content = {"profile": profile.name, "qemu": str(launcher.qemu.version), "acceleration": launcher.accel.reason}
-    file = facts_file(profile, image)
-    _write(file, {**content, "system": system.as_block(), "nics": of_nic})
+    _write(file, {**content, "system": system.as_block(), "nics": of_nic})  # with those that did not boot
     return file
+
+
+def _boot(launcher: Launcher, cell: Cell, image: BootImage) -> Testbed:
+    bed = launcher.boot(cell, image)
+    try:
+        if cell.nic.virtual_function:
+            make_function(bed)
+    except BaseException:
+        bed.close()
+        raise
+    return bed
 
 
 def _one_of_each_nic(profile: Profile) -> Iterable[Cell]:
@@ -149,7 +165,7 @@ def _record(folder: Path, profile: Profile, bed: Testbed, say: Say) -> None:
             done = bed.guest.command(command, deadline_s=120)
         except NicproofError as error:
             say(f"{bed.cell.id}: {file.name}: not recorded: {error}")
-            if isinstance(error, TransportError) and bed.death():
+            if bed.death() is not None:
                 return
             continue
         source = f"# {profile.name} {release}, {bed.cell.id}: {command}\n# status {done.status}\n"

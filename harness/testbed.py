@@ -23,7 +23,7 @@ from harness.guest.serial import SerialShell
 from harness.guest.ssh import Ssh
 from harness.guest.transport import Transport
 from harness.guest.win10 import Win10Guest
-from harness.guest.winxp import WinXpGuest
+from harness.guest.winxp import WinXpGuest, hardware_id
 from harness.image import BootImage
 from harness.qemu import machine
 from harness.qemu.console import ConsoleTimeout
@@ -208,7 +208,7 @@ class Testbed:
                 return LinuxGuest(self.connect(), str(self.bdf))
             case "winxp":
                 nic = self.cell.nic
-                return WinXpGuest(self.transport(), rf"PCI\VEN_{nic.vendor_id:04X}&DEV_{nic.device_id:04X}")
+                return WinXpGuest(self.transport(), hardware_id(nic.vendor_id, nic.device_id))
             case "win10":
                 return Win10Guest(self.transport(), str(self.bdf))
             case "firmware":

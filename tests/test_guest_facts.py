@@ -68,6 +68,20 @@ def test_a_guest_is_asked_and_its_outputs_are_kept(tmp_path: Path) -> None:
     assert second == "# status 0"
 
 
+def test_a_guest_that_never_gets_ready_is_one_line_for_each_nic(tmp_path: Path) -> None:
+    profile = tmp_path / "late.yaml"
+    others = "".join(f"  {name}:\n" for name in load_profile("linux").nics if name != "e1000")
+    profile.write_text(f"extends: linux\nready:\n  console: never said\n  deadline_s: 1\nnics:\n{others}")
+    command = [*COMMAND, "doctor", "--guest", str(profile)]
+    ended = subprocess.run(
+        command, cwd=tmp_path, env=clean_environment(), capture_output=True, text=True, timeout=120, check=False
+    )
+    assert ended.returncode == 2
+    assert "nicproof: late/e1000/intx: not ready within 1 s, waiting for console text 'never said'" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert not list(tmp_path.glob("*facts*"))
+
+
 def test_an_item_that_fails_does_not_end_the_list() -> None:
     facts = _ask(
         Question("lacking", lambda bed: bed.guest.mtu()),

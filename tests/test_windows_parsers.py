@@ -47,6 +47,14 @@ def test_lines_are_read_from_devcon() -> None:
     assert parse_devcon_irqs(DEVCON_RESOURCES.replace("\n", "\r\n")) == [14, 15]
 
 
+def test_what_the_firmware_had_given_a_device_is_not_in_use() -> None:
+    # DevCon's messages file for a device that is not started; the rest as above.
+    text = DEVCON_RESOURCES.replace(
+        "is currently using the following resources", "has the following reserved resources"
+    )
+    assert parse_devcon_irqs(text) == []
+
+
 def test_a_message_is_a_negative_number_however_it_is_printed() -> None:
     # Windows Server, Intel E810: intel/mfd-network-adapter, tests; the others: -2 as Device Manager shows it.
     assert parse_devcon_irqs("        IRQ : 4294966818\n        IRQ : -2\n") == [-478, -2]
@@ -146,7 +154,7 @@ def test_performance_data_name_a_nic_with_other_brackets() -> None:
 
 
 def test_devcon_lists_instances() -> None:
-    # Windows XP: Microsoft, DevCon examples, 8, shortened.
+    # In the form of DevCon's documentation (not recorded): the instance, blanks, a colon, the name.
     text = (
         "ROOT\\FTDISK\\0000                                            : Volume Manager\r\n"
         "PCI\\VEN_8086&DEV_1229&SUBSYS_00021179&REV_08\\4&39A85202&0&40F0: "
@@ -211,10 +219,10 @@ def test_the_version_is_a_number_in_every_language(text: str, version: str) -> N
 
 
 def test_a_router_that_answers_is_no_answer() -> None:
-    # Windows 7 in German and English; the status is 0 for all of them.
-    assert parse_ping("Antwort von 192.0.2.1: Bytes=32 Zeit<1ms TTL=64\r\n", "192.0.2.1", 0)
-    assert not parse_ping("Antwort von 192.0.2.2: Zielhost nicht erreichbar.\r\n", "192.0.2.1", 0)
-    assert not parse_ping("Request timed out.\r\n", "192.0.2.1", 1)
+    # Wine 8.0; a German Windows, from a public note on a home network, where 10.1.0.22 had been asked.
+    assert parse_ping("Reply from 127.0.0.1: bytes=32 time=1ms TTL=64\r\n", "127.0.0.1", 0)
+    assert not parse_ping("Antwort von 10.1.0.210: Zielhost nicht erreichbar.\r\n", "10.1.0.22", 0)
+    assert not parse_ping("", "10.1.0.22", 1)
 
 
 def test_the_identity_is_read_from_the_ids() -> None:

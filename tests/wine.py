@@ -54,11 +54,11 @@ class Wine:
             shell.kill()
             shell.communicate()
 
-    def end(self) -> None:
-        """End everything in the prefix."""
+    def serve(self, option: str) -> None:
+        """Have the prefix's server end everything (-k), or wait until it has ended by itself (-w)."""
         names = (self._program.parent / name for name in ("wineserver64", "wineserver"))
         server = next(file for file in names if file.exists())
-        subprocess.run([server, "-k"], env=self._environment, check=False, timeout=60)
+        subprocess.run([server, option], env=self._environment, check=False, timeout=120)
 
     def run(self, command: str, *, deadline_s: float = 60.0, stdin: bytes = b"") -> Completed:
         """Run a line of cmd.exe: from a batch file, so that no quoting but cmd's own is at work."""
@@ -92,8 +92,9 @@ def wine_prefix(program: Path, prefix: Path) -> Iterator[Wine]:
     prefix.mkdir()
     try:
         wine.start("wineboot", "-i", deadline_s=300)
+        wine.serve("-w")  # what made the prefix ends its services, also under those that come next
         with wine.logged_in():
             yield wine
     finally:
-        wine.end()
+        wine.serve("-k")
         shutil.rmtree(prefix, ignore_errors=True)

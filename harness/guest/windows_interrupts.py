@@ -32,8 +32,12 @@ def parse_devcon_irqs(text: str) -> list[int]:
 
     A real line of a message, Windows Server with an Intel E810 (intel/mfd-network-adapter, its tests):
         IRQ : 4294966818
+
+    Of a device that is not started it prints instead what the firmware had given it (DevCon's messages file):
+        Device has the following reserved resources:
     """
-    return [signed(int(number)) for number in re.findall(r"^\s*IRQ\s*:\s*(-?\d+)\s*$", text, re.MULTILINE)]
+    used = text.partition("reserved resources:")[0]
+    return [signed(int(number)) for number in re.findall(r"^\s*IRQ\s*:\s*(-?\d+)\s*$", used, re.MULTILINE)]
 
 
 def claim_of(irqs: Collection[int]) -> InterruptClaim:

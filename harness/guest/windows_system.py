@@ -73,7 +73,7 @@ def device_of(instance: str, values: Mapping[str, str]) -> Device:
 class WindowsSystem(Operations, ABC):
     """A Windows guest behind one transport."""
 
-    lacks = "this Windows guest has no such operation"
+    lacks = "nicproof has no way to do this on Windows"
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport

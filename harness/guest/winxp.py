@@ -41,7 +41,7 @@ def hardware_id(vendor_id: int, device_id: int) -> str:
 def parse_devcon_find(text: str) -> list[str]:
     r"""Return the instances that `devcon find ID` prints.
 
-    Real lines, Windows XP, shortened (Microsoft, DevCon examples, 8); the name is the device's, the last line a count:
+    In the form of DevCon's documentation, not recorded; the name is the device's, the last line a count:
         ROOT\FTDISK\0000                                            : Volume Manager
         PCI\VEN_8086&DEV_1229&SUBSYS_00021179&REV_08\4&39A85202&0&40F0: Intel 8255x-based PCI Ethernet Adapter (10/100)
         5 matching device(s) found.
@@ -169,7 +169,10 @@ class WinXpGuest(WindowsGuest):
         return "".join(f"{line}\n" for line in self._events("EventType>0"))
 
     def _events(self, condition: str) -> list[str]:
-        started = self._wmic.get("os", "LastBootUpTime")[0]["LastBootUpTime"]
+        rows = self._wmic.get("os", "LastBootUpTime")
+        if not rows:
+            raise NicproofError("Windows does not say when it was started (wmic os get LastBootUpTime)")
+        started = rows[0]["LastBootUpTime"]
         rows = self._wmic.get(
             "ntevent",
             *("EventCode", "Message", "RecordNumber", "SourceName", "TimeGenerated"),
