@@ -141,6 +141,7 @@ def reboot(bed: Testbed) -> None:
     Raises:
         BootFailure: it was not.
     """
+    bed.log_out()
     bed.vm.monitor.execute("system_reset")
     wait_ready(bed)
     bed.vm.monitor.forget_fate()  # SeaBIOS, which finds that it has run before, resets the machine once more
