@@ -230,7 +230,8 @@ def image_build(
     loaded = load_profile(profile)
     image = build_image(loaded)
     release = f", kernel {image.kernel_release}" if image.kernel_release else ""
-    print(f"{loaded.name}: {image.key}{release}, in {(image.kernel or image.disk or Path()).parent}")
+    boots = next(file for file in (image.kernel, image.rom, image.disk, image.iso, image.floppy) if file)
+    print(f"{loaded.name}: {image.key}{release}, in {boots.parent}")
 
 
 def _build_windows(order: Order, dry: bool) -> None:

@@ -192,10 +192,11 @@ def _is_cached(profile: Profile) -> bool:
 
 def _needed(profile: Profile, to_build: tuple[Finding, ...]) -> tuple[Finding, ...]:
     """Return what the profile's image cannot be built without."""
+    to_unpack = tuple(finding for finding in to_build if finding.subject in ("mmdebstrap", "Debian mirror"))
     match profile.image:
         case BuiltImage():
             return (*to_build, _disk(_BUILD_MIB))
         case KernelImage(package=str()) | RomImage(package=str()):
-            return tuple(finding for finding in to_build if finding.subject in ("mmdebstrap", "Debian mirror"))
+            return to_unpack
         case _:
-            return ()
+            return to_unpack if profile.machine.firmware == "uefi" else ()

@@ -27,8 +27,12 @@ class BootFailure(NicproofError):
         self.papers = papers
 
 
-def wait_ready(bed: Testbed) -> None:
+def wait_ready(bed: Testbed, heard: int = 0) -> None:
     """Wait for the event that the profile names, and then for screen and cable to be quiet if it names that too.
+
+    Args:
+        bed: whose guest boots.
+        heard: how much its console had said before that, in characters.
 
     Raises:
         BootFailure: the guest broke, or was not ready within the profile's deadline.
@@ -49,14 +53,14 @@ def wait_ready(bed: Testbed) -> None:
         return True
 
     if (text := ready.console) is not None:
-        wanted.append((f"console text {text!r}", lambda: text in console.text))
+        wanted.append((f"console text {text!r}", lambda: text in console.text[heard:]))
     if ready.ssh:
         wanted.append(("SSH", ssh_answers))
     if ready.dhcp:
         wanted.append(("a DHCP request", bed.neighbour.dhcp_asked.is_set))
     if ready.arp:
         wanted.append(("an ARP answer", lambda: _answers_arp(bed)))
-    dialogue = _Dialogue(console, ready.dialogue)
+    dialogue = _Dialogue(console, ready.dialogue, heard)
     screen = StillScreen(bed.screen, ready.quiet_screen_s or 0.0) if bed.screen else None
     end = time.monotonic() + ready.deadline_s
 
@@ -66,7 +70,7 @@ def wait_ready(bed: Testbed) -> None:
             return f"console text {left[0].expect!r}"
         if wanted and not any(came() for _, came in wanted):
             return " or ".join(name for name, _ in wanted) + refusal
-        still = screen is not None and screen.look()
+        still = _stands_still(screen)
         if ready.quiet_screen_s and not still:
             return f"a screen that stands still for {ready.quiet_screen_s:g} s"
         if ready.quiet_cable_s and not _is_quiet(bed, ready.quiet_cable_s):
@@ -81,8 +85,9 @@ def wait_ready(bed: Testbed) -> None:
         if time.monotonic() > end:
             lines = console.text.strip().splitlines()
             last = f"the console's last line: {lines[-1].strip()!r}" if lines else "its console is silent"
-            if resets := sum(event["event"] == "RESET" for event in bed.vm.monitor.fate()):
-                last += f"; it reset its machine {resets} times"
+            with suppress(NicproofError):
+                if resets := sum(event["event"] == "RESET" for event in bed.vm.monitor.fate()):
+                    last += f"; it reset its machine {resets} times"
             waited = f"not ready within {ready.deadline_s:g} s, waiting for {what}"
             raise BootFailure(f"{cell.id}: {waited}; {last}", bed.papers())
         console.wait_for_more(0.05)
@@ -92,13 +97,18 @@ def _crash(bed: Testbed, screen: StillScreen | None) -> str | None:
     """Return how a guest broke while it boots, or None; resetting its machine is no crash then."""
     if (crash := bed.crash_on_console()) is not None:
         return crash
-    if screen is not None:
-        screen.look()
-        if screen.is_blue:
-            return BLUE_SCREEN
+    _stands_still(screen)
+    if screen is not None and screen.is_blue:
+        return BLUE_SCREEN
     with suppress(NicproofError):  # that QEMU is gone is found elsewhere
         return bed.fate(may_reset=True)
     return None
+
+
+def _stands_still(screen: StillScreen | None) -> bool:
+    with suppress(NicproofError):  # that QEMU is gone is found elsewhere
+        return screen is not None and screen.look()
+    return False
 
 
 def _is_quiet(bed: Testbed, seconds: float) -> bool:
@@ -110,10 +120,10 @@ def _is_quiet(bed: Testbed, seconds: float) -> bool:
 class _Dialogue:
     """Types what a guest is to be told while it boots."""
 
-    def __init__(self, console: Console, steps: Sequence[Typed]) -> None:
+    def __init__(self, console: Console, steps: Sequence[Typed], heard: int) -> None:
         self._console = console
         self._left = deque(steps)
-        self._heard = 0
+        self._heard = heard
 
     def go_on(self) -> Sequence[Typed]:
         """Type whatever the guest has asked for by now, and return what it has not asked for yet."""
@@ -141,8 +151,11 @@ def reboot(bed: Testbed) -> None:
     Raises:
         BootFailure: it was not.
     """
+    bed.log_out()
+    bed.neighbour.dhcp_asked.clear()
+    heard = len(bed.vm.console.text)
     bed.vm.monitor.execute("system_reset")
-    wait_ready(bed)
+    wait_ready(bed, heard)
     bed.vm.monitor.forget_fate()  # SeaBIOS, which finds that it has run before, resets the machine once more
     settle(bed)
 

@@ -232,6 +232,12 @@ class Testbed:
             if self.guest.claims:
                 self.guest.endpoint()
 
+    def log_out(self) -> None:
+        """Let go of the guest; the next question to it logs in anew."""
+        if "guest" in self.__dict__:
+            self.guest.close()
+            del self.__dict__["guest"]
+
     def stop(self) -> None:
         """Stop the machine: no time passes in it until it goes on."""
         self.vm.monitor.execute("stop")
@@ -371,8 +377,7 @@ class Testbed:
         """End the guest and everything that belongs to it. May be called twice."""
         if not self._closed:
             self._end, self._closed = self._crash_by_monitor(), True
-        if "guest" in self.__dict__:
-            self.guest.close()
+        self.log_out()
         self._endings.close()
         self.cable.close()
         self.vm.kill()

@@ -61,12 +61,23 @@ def test_foreign_unicast_is_not_taken_for_a_group(guest: Guest, wire: Wire) -> N
 @requirement("RFC 826 packet reception", "IEEE 802.3-2022 4A.2.4.1.1")
 def test_request_to_a_foreign_station_is_not_answered(wire: Wire) -> None:
     """An ARP request for the DUT's IP address that is sent to another station goes unanswered."""
-    foreign, own = (
+    _assert_only_own_answered(wire, STRANGER_MAC)
+
+
+@requirement("RFC 826 packet reception", "IEEE 802.3-2022 4A.2.4.1.1")
+def test_request_to_a_foreign_group_is_not_answered(wire: Wire) -> None:
+    """An ARP request that is sent to a group which the DUT has not joined goes unanswered."""
+    _assert_only_own_answered(wire, OTHER_GROUPS[0])
+
+
+def _assert_only_own_answered(wire: Wire, foreign: str) -> None:
+    """Assert that of a request for the DUT's IP address to `foreign` and one to the DUT only the latter is answered."""
+    requests = [
         padded(Ether(src=WIRE.mac, dst=target) / ARP(hwsrc=WIRE.mac, psrc=asker, pdst=DUT.ip))
-        for target, asker in ((STRANGER_MAC, "192.0.2.77"), (DUT.mac, WIRE.ip))
-    )
+        for target, asker in ((foreign, "192.0.2.77"), (DUT.mac, WIRE.ip))
+    ]
     with wire.capture(lambda seen: seen[12:14] == b"\x08\x06" and seen[21] == 2) as replies:
-        wire.send(foreign, own)
+        wire.send(*requests)
         answered = [Ether(reply)[ARP].pdst for reply in replies.wait(1)]
     assert answered == [WIRE.ip], f"expected the request to {DUT.mac} alone answered, answered are those of {answered}"
 

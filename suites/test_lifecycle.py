@@ -13,17 +13,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
+from scapy.layers.dhcp import BOOTP, DHCP
+from scapy.layers.inet import IP
+from scapy.layers.l2 import Ether
 
 from harness.cell import Cell
 from harness.endpoint.cable import Direction
+from harness.endpoint.checksum import wrong_checksums
 from harness.endpoint.wire import Wire
 from harness.guest.base import Guest
-from harness.station import DUT
+from harness.readiness import reboot
+from harness.station import BROADCAST_MAC, DUT
 from harness.suite import applies_to, requirement
 from harness.testbed import Testbed
 from harness.traffic.exchange import IN_RING
-from harness.traffic.frames import LOCAL_EXPERIMENT, arp_frame, difference, frame, random_payloads
-from harness.traffic.liveness import ANSWER_DEADLINE_S, answers, what_fails
+from harness.traffic.frames import LOCAL_EXPERIMENT, arp_frame, difference, frame, mac_octets, random_payloads
+from harness.traffic.liveness import ANSWER_DEADLINE_S, answers, what_fails_as_seen
 from harness.traffic.stimulus import flood_in_background
 from harness.witness import device_witness
 
@@ -34,6 +39,7 @@ MANY_ROUNDS = 100
 PAGE_KIB = 4
 OTHER_MTU = 1400
 SILENCE_S = 0.5
+EVERYBODY = mac_octets(BROADCAST_MAC)
 
 Disturb = Callable[[Testbed], None]
 
@@ -77,8 +83,13 @@ def _replug(bed: Testbed) -> None:
 
 
 def _can_be_unplugged(cell: Cell) -> bool:
-    """Whether a hand can take it out: a virtual function is no card, and firmware knows no hot-plug."""
-    return not cell.nic.virtual_function and cell.profile.os == "linux"
+    """Whether a hand can take it out: a virtual function is no card, and not every guest looks for new ones."""
+    return not cell.nic.virtual_function and cell.profile.hot_plug
+
+
+def _is_made_by_the_machine(cell: Cell) -> bool:
+    """Whether the NIC is there when the machine starts: a virtual one is made by hand, in each fork."""
+    return not cell.nic.virtual_function
 
 
 def _is_set_up_when_opened(cell: Cell) -> bool:
@@ -97,8 +108,8 @@ def _assert_answers(wire: Wire, when: str) -> None:
 
 
 def _assert_works(bed: Testbed, when: str) -> None:
-    """Assert that the DUT answers, and that frames of all sizes cross both ways, whole and in order."""
-    problem = what_fails(bed.guest, bed.wire)
+    """Assert that the DUT answers and frames of all sizes cross, whole and in order, as far as anybody can see."""
+    problem = what_fails_as_seen(bed)
     assert not problem, f"{when}, {problem}"
 
 
@@ -259,6 +270,21 @@ def test_driver_takes_a_nic_that_is_plugged_in(testbed: Testbed, wire: Wire) -> 
     assert (answered, taken) == (False, True), (
         f"expected (answered while out, taken by a driver when in) (False, True), seen {(answered, taken)}"
     )
+
+
+@applies_to(_is_made_by_the_machine)
+@requirement("82540EM 14.3", "82574L 4.6", "82576 4.5", "virtio 1.2 3.1.1", "RFC 2131 4.4.1")
+def test_machine_that_is_reset_boots_and_asks_for_its_address(testbed: Testbed, wire: Wire) -> None:
+    """After a reset of the whole machine the driver sets the NIC up anew: it asks for an address, and all crosses."""
+    with wire.capture(lambda seen: seen[:6] == EVERYBODY and DHCP in Ether(seen)) as asked:
+        reboot(testbed)
+        requests = asked.wait(1)
+    _assert_works(testbed, "after the machine was reset")
+    assert requests, "expected a DHCP request after the machine was reset, seen none"
+    first = Ether(requests[0])
+    seen = (first.src, first[BOOTP].chaddr[:6], first[IP].src, wrong_checksums(requests[0]))
+    expected = (DUT.mac, mac_octets(DUT.mac), "0.0.0.0", list[str]())
+    assert seen == expected, f"expected (from, for, from IP, wrong checksums) {expected} in the request, seen {seen}"
 
 
 @requirement("RFC 826 packet reception")

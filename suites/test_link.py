@@ -21,7 +21,7 @@ from harness.suite import applies_to, requirement
 from harness.testbed import Testbed
 from harness.traffic.exchange import carry
 from harness.traffic.frames import LOCAL_EXPERIMENT, arp_frame, difference, frame, random_payloads
-from harness.traffic.liveness import answers
+from harness.traffic.liveness import answers, what_fails_as_seen
 
 ROUNDS = 3
 FLAPS = 50
@@ -178,9 +178,11 @@ def test_frames_cross_whole_after_replugging(testbed: Testbed, guest: Guest, wir
 @requirement("IEEE 802.3-2022 22.2.4.2.13")
 @pytest.mark.parametrize("times", [1, FLAPS])
 def test_link_works_after_flapping(testbed: Testbed, wire: Wire, times: int) -> None:
-    """However often and quickly the link flapped, when the cable stays in the DUT answers again."""
+    """However often and quickly the link flapped, when the cable stays in the DUT answers, frames of all sizes too."""
     _replug(testbed.plug, times)
     _assert_answers(wire, f"after the link flapped {times} times")
+    problem = what_fails_as_seen(testbed)
+    assert not problem, f"after the link flapped {times} times, {problem}"
 
 
 @requirement("PCI 3.0 6.8.2", "82574L 7.4.2", "82576 7.3", "profile")

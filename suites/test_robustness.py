@@ -25,9 +25,9 @@ from harness.guest.base import Guest
 from harness.suite import applies_to, requirement
 from harness.testbed import Testbed
 from harness.traffic.exchange import IN_RING
-from harness.traffic.frames import BACKGROUND, HEADER, IPV4, IPV6, SEED, frame
+from harness.traffic.frames import BACKGROUND, HEADER, SEED, frame
 from harness.traffic.fuzz import KINDS, fuzzed, past_the_end
-from harness.traffic.liveness import what_fails, what_fails_of_echoes
+from harness.traffic.liveness import what_fails_as_seen
 from harness.traffic.stimulus import flood, flood_in_background, load, resolve_repeatedly
 
 FUZZED = 2000
@@ -67,10 +67,7 @@ def _no_leak(guest: Guest, when: str) -> Iterator[None]:
 
 def _assert_works(testbed: Testbed, when: str) -> None:
     """Assert that the DUT answers and passes what is good, as far as anybody can see."""
-    families = [family for family in (IPV4, IPV6) if family.echo not in testbed.cell.profile.lacks]
-    problem = what_fails_of_echoes(testbed.wire, families)
-    if testbed.guest.claims:
-        problem = problem or what_fails(testbed.guest, testbed.wire)
+    problem = what_fails_as_seen(testbed)
     assert not problem, f"{when}, {problem}"
 
 

@@ -33,7 +33,17 @@ from harness.endpoint.wire import Wire
 from harness.guest.base import Guest
 from harness.station import DUT, WIRE, solicited_node
 from harness.suite import applies_to, requirement
-from harness.traffic.exchange import IN_RING, carry, exchange_arp, exchange_echoes, exchange_every_echo, send_in_step
+from harness.traffic.exchange import (
+    DEADLINE_S,
+    IN_RING,
+    carry,
+    exchange_arp,
+    exchange_echoes,
+    exchange_every_echo,
+    make_known,
+    send_in_step,
+)
+from harness.traffic.fragments import fragments
 from harness.traffic.frames import (
     HEADER,
     IPV4,
@@ -42,7 +52,9 @@ from harness.traffic.frames import (
     LOCAL_EXPERIMENT,
     LONGEST_FRAME,
     Family,
+    blanked,
     difference,
+    echo_frame,
     frame,
     random_payloads,
     summing_to_zero,
@@ -55,6 +67,8 @@ PATTERNS = {
     "preamble": b"\x55\x55\x55\x55\x55\x55\x55\xd5",  # IEEE 802.3-2022, 3.2.1 and 3.2.2
 }
 CLOSED_PORT = 9
+FRAGMENTED, SHORT_MTU = 1400, 576
+"""Octets of an echo that is no longer than a full frame, and of the packets in which it comes."""
 DATAGRAMS = (1, 17, 18, 1000, 1452)
 STREAM_OCTETS = 40_000
 LONGEST_TAGGED_FRAME = LONGEST_FRAME + 4
@@ -139,6 +153,24 @@ def test_echo_of_every_length_is_answered(cell: Cell, wire: Wire, family: Family
     data = random_payloads(range(shortest, family.echo_octets(LONGEST_FRAME) + 1))
     wrong = difference(*exchange_every_echo(wire, family, data))
     assert not wrong, wrong
+
+
+@requirement("RFC 791 3.2", "RFC 8200 4.5")
+@pytest.mark.parametrize("order", ["in-order", "last-first"])
+@both_families
+def test_request_in_fragments_is_answered_whole(cell: Cell, wire: Wire, family: Family, order: str) -> None:
+    """An echo request that comes in short fragments, in whatever order, is put together and answered."""
+    cell.needs(family.echo, "reassembly")
+    make_known(wire, family)
+    request, due = (
+        echo_frame(family, kind, sender, receiver, 1, random_payloads([FRAGMENTED])[0])
+        for kind, sender, receiver in ((family.request, WIRE, DUT), (family.reply, DUT, WIRE))
+    )
+    parts = list(fragments(family, request[family.headers :], SHORT_MTU))
+    with wire.capture(family.is_icmp(family.reply)) as replies:
+        wire.send(*(parts if order == "in-order" else reversed(parts)))
+        wrong = difference([blanked(due)], [blanked(reply) for reply in replies.wait(1, DEADLINE_S)])
+    assert not wrong, f"of the answer to an echo request of {FRAGMENTED} octets in {len(parts)} fragments, {wrong}"
 
 
 @requirement("82540EM 3.2.6", "82574L 7.1", "82576 7.1", "virtio 1.2 5.1.6.3", "RFC 826 packet reception")

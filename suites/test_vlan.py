@@ -245,6 +245,19 @@ def _assert_priority_tag_is_no_vlan(wire: Wire) -> None:
     assert vid in (None, 0), f"expected the ARP reply in no VLAN, seen it in VLAN {vid}"
 
 
+@requirement("IEEE 802.1Q-2022 9.6", "RFC 826 packet reception")
+def test_request_in_a_foreign_vlan_is_not_answered(wire: Wire) -> None:
+    """An ARP request in a VLAN that the DUT is not in goes unanswered, in that VLAN and outside of it."""
+    foreign, own = (
+        padded(Ether(src=WIRE.mac, dst=DUT.mac) / ARP(hwsrc=WIRE.mac, psrc=asker, pdst=DUT.ip))
+        for asker in ("192.0.2.77", WIRE.ip)
+    )
+    with wire.capture(lambda seen: ARP in Ether(seen) and Ether(seen)[ARP].op == 2) as replies:
+        wire.send(tagged(foreign, Tag(VID)), own)
+        answered = [Ether(reply)[ARP].pdst for reply in replies.wait(1)]
+    assert answered == [WIRE.ip], f"expected the request in no VLAN alone answered, answered are those of {answered}"
+
+
 @requirement("IEEE 802.1Q-2022 9.5", "IEEE 802.3-2022 3.2.6", "IEEE 802.3-2022 3.2.7")
 @both_directions
 def test_double_tags_cross(guest: Guest, wire: Wire, direction: Direction) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -12,6 +13,7 @@ import pytest
 
 from harness import rundir
 from harness.cell import Cell, find_cell
+from harness.endpoint.cable import Direction
 from harness.errors import NicproofError
 from harness.guest.ssh import SshError
 from harness.image import build_image
@@ -19,7 +21,7 @@ from harness.launcher import Launcher
 from harness.profile import Ready
 from harness.qemu.accel import choose_accel
 from harness.qemu.binary import find_qemu
-from harness.readiness import BootFailure, wait_ready
+from harness.readiness import BootFailure, reboot, wait_ready
 from harness.station import DUT
 from harness.testbed import Testbed
 
@@ -114,6 +116,19 @@ def test_what_a_guest_asks_for_while_it_boots_is_typed_in_order(launcher: Launch
         bed.vm.console.wait_for(r"=> echo one\none\n=> echo two\ntwo\n=> echo three; true\nthree\n", 20)
     with pytest.raises(BootFailure, match=r"not ready within 3 s, waiting for console text 'no prompt'; "):
         launcher.boot(having_ready(uboot, 3, dialogue=[{"expect": "no prompt", "send": "x"}], console="U-Boot"), image)
+
+
+def test_a_guest_whose_cable_is_to_be_quiet_is_ready_when_it_has_spoken_and_no_more_comes(launcher: Launcher) -> None:
+    uboot = find_cell("uboot/e1000/polled")
+    image, typed = build_image(uboot.profile), uboot.profile.ready.dialogue
+    with closing(launcher.boot(having_ready(uboot, 90, dialogue=typed, quiet_cable_s=2), image)) as bed:
+        sent = [record.time for record in bed.cable.records if record.direction is Direction.FROM_DUT]
+        assert sent, "it has asked for an address and a file"
+        assert time.time() - sent[-1] >= 2
+        reboot(bed)
+        assert bed.crash() is None, "it was asked to start anew"
+    with pytest.raises(BootFailure, match=r"waiting for a first frame from the DUT and then none for 2 s; "):
+        launcher.boot(having_ready(uboot, 5, quiet_cable_s=2), image)
 
 
 def test_there_must_be_memory_for_a_guest(launcher: Launcher, e1000e: Cell) -> None:

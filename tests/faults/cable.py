@@ -134,7 +134,19 @@ def traffic(*names: str) -> tuple[str, ...]:
     return tuple(f"test_traffic.py::test_{name}" for name in names)
 
 
+def is_fragment(frame: bytes) -> bool:
+    return (frame[12:14] == IPV4 and frame[20:22] not in (b"\0\0", b"\x40\0")) or (
+        frame[12:14] == IPV6 and frame[20] == 44
+    )
+
+
 FAULTS = (
+    Fault(
+        "every third fragment to the DUT is lost",
+        cell="igb/msix",
+        tests=traffic("request_in_fragments_is_answered_whole"),
+        cable=changes(is_fragment, lose, TO, every=3),
+    ),
     Fault(
         "every ninth frame to the DUT is lost",
         cell="e1000/intx",

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from harness.fault import Fault
 from harness.station import BROADCAST_MAC, DUT, STRANGER_MAC
 from harness.traffic.frames import mac_octets
-from tests.faults.cable import EXPERIMENT, TO, changes, lose
+from tests.faults.cable import ARP, EXPERIMENT, TO, changes, lose
 from tests.faults.guest import in_guest, without
 
 BROADCAST, STRANGER = mac_octets(BROADCAST_MAC), mac_octets(STRANGER_MAC)
@@ -14,6 +14,10 @@ BROADCAST, STRANGER = mac_octets(BROADCAST_MAC), mac_octets(STRANGER_MAC)
 def readdress(frame: bytes) -> Iterable[bytes]:
     """Do what a switch does that has learnt a wrong address, and a station that takes it for its own."""
     return (mac_octets(DUT.mac) + frame[6:],)
+
+
+def to_group(frame: bytes) -> bool:
+    return frame[0] % 2 == 1 and frame[:6] != BROADCAST and frame[12:14] == ARP
 
 
 def filters(*names: str) -> tuple[str, ...]:
@@ -41,6 +45,12 @@ FAULTS = (
         cell="e1000e/msix",
         tests=filters("foreign_unicast_is_dropped", "request_to_a_foreign_station_is_not_answered"),
         cable=changes(lambda frame: frame[:6] == STRANGER, readdress, TO),
+    ),
+    Fault(
+        "a foreign group's frames come to the DUT's address",
+        cell="e1000e/msix",
+        tests=filters("request_to_a_foreign_group_is_not_answered"),
+        cable=changes(to_group, readdress, TO),
     ),
     Fault(
         "frames to all stations are lost",

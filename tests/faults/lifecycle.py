@@ -1,9 +1,16 @@
 """NICs that do not come back as they were, and guests in which something stays behind."""
 
 from harness.fault import Fault
-from tests.faults.cable import ARP, EXPERIMENT, FROM, TO, changes, garble, lose, typed
+from tests.faults.cable import ARP, EXPERIMENT, FROM, IPV4, TO, changes, garble, lose, typed
 from tests.faults.guest import in_guest, without
 from tests.faults.link import LATE_WARNING
+
+CLIENT_ADDRESS = 14 + 20 + 8 + 28
+"""Where chaddr begins (RFC 2131, 2)."""
+
+
+def is_dhcp_request(frame: bytes) -> bool:
+    return frame[12:14] == IPV4 and frame[23] == 17 and frame[36:38] == b"\0\x43"
 
 
 def lifecycle(*names: str) -> tuple[str, ...]:
@@ -62,6 +69,12 @@ FAULTS = (
             "requests_that_come_while_the_clock_stands_are_answered",
         ),
         cable=changes(typed(ARP), lose, FROM),
+    ),
+    Fault(
+        "requests for a lease name another station",
+        cell="e1000/intx",
+        tests=lifecycle("machine_that_is_reset_boots_and_asks_for_its_address"),
+        cable=changes(is_dhcp_request, garble(CLIENT_ADDRESS), FROM),
     ),
     Fault(
         "the driver goes with the NIC",

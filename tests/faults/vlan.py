@@ -28,6 +28,10 @@ def repeat_untagged(frame: bytes) -> Iterable[bytes]:
     return (frame, frame[:12] + frame[16:])
 
 
+def untag(frame: bytes) -> Iterable[bytes]:
+    return (frame[:12] + frame[16:],)
+
+
 FAULTS = (
     Fault(
         "a bit flips in every frame with a tag",
@@ -65,6 +69,12 @@ FAULTS = (
             "vlan_survives",
         ),
         tampered=in_guest("ip link set $nic promisc on"),
+    ),
+    Fault(
+        "the tag of every frame to the DUT is lost",
+        cell="e1000e/msix",
+        tests=vlan("request_in_a_foreign_vlan_is_not_answered"),
+        cable=changes(has_tag, untag, TO),
     ),
     Fault(
         "frames with a priority tag are lost",
