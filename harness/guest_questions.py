@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from harness.errors import NicproofError, Unsupported
 from harness.guest.powershell import encoded, quoted
+from harness.guest.ssh_offer import read_offer
 from harness.guest.windows import WindowsGuest
 from harness.qemu.pci import Ecam
 from harness.testbed import Testbed
@@ -122,6 +123,16 @@ def _ecam(bed: Testbed) -> object:
     return f"{space.base:#x}" if isinstance(space, Ecam) else "none: this machine has configuration space by ports"
 
 
+def _ssh(bed: Testbed) -> object:
+    if bed.cell.profile.control != "ssh":
+        raise Unsupported(f"this guest is not controlled over SSH (profile: control: {bed.cell.profile.control})")
+    try:
+        offer = read_offer(("127.0.0.1", bed.ssh_port()), HANGS_S)
+    except (OSError, ValueError) as error:
+        raise NicproofError(f"the SSH server says nothing of what it offers: {error}") from None
+    return {"version": offer.version, **{kind: list(names) for kind, names in offer.algorithms.items()}}
+
+
 _EVERY_NIC = (
     Question("driver", _driver),
     Question("interrupts that the guest claims", _claim),
@@ -144,9 +155,11 @@ _WINDOWS_NIC = (
     Question("offloads", lambda bed: {one.value: state.on for one, state in bed.guest.offloads().items()}),
 )
 _RELEASE = Question("release", lambda bed: bed.guest.release())
+_SSH = Question("SSH server", _ssh)
 _BUG_CHECKS = r"(?m)^.*(?:BugCheck|Save Dump|WER-SystemErrorReporting).*$"
 _WINDOWS = (
     _RELEASE,
+    _SSH,
     Question("code page", _line("chcp", r"\d+")),
     Question(
         "language", _line(r'reg query "HKLM\SYSTEM\CurrentControlSet\Control\Nls\Language" /v Default', r"(\w+)$")
@@ -156,7 +169,7 @@ _WINDOWS = (
 )
 
 OF_SYSTEM: Mapping[str, tuple[Question, ...]] = {
-    "linux": (_RELEASE, Question("processors", _line("nproc", r"\d+"))),
+    "linux": (_RELEASE, _SSH, Question("processors", _line("nproc", r"\d+"))),
     "winxp": (
         *_WINDOWS,
         Question(

@@ -61,6 +61,9 @@ def test_a_guest_is_asked_and_its_outputs_are_kept(tmp_path: Path) -> None:
     assert known["interrupts that the device has"]["vectors granted"] == 3
     assert known["ECAM base"] == "0xb0000000", "SeaBIOS's; other firmware puts it elsewhere"
     assert facts["system"]["known"]["release"].startswith("6.12.")
+    server = facts["system"]["known"]["SSH server"]
+    assert server["version"].startswith("SSH-2.0-dropbear"), server
+    assert "ssh-ed25519" in server["host key"], server
     (record,) = (tmp_path / "outputs").glob("linux-6.12.*/e1000e-interrupts.txt")
     first, second, *_ = record.read_text().splitlines()
     assert first.startswith("# small 6.12.")
@@ -131,8 +134,8 @@ def test_every_family_has_a_checklist_without_an_item_twice() -> None:
 @pytest.mark.parametrize("family", ["winxp", "win10"])
 def test_every_question_bears_a_guest_that_cannot_answer(family: str) -> None:
     """A question that is wrong in itself, by a name that is not there, would be one that no guest answers."""
-    from_guest = {"interrupts that the device has", "ECAM base"}
+    from_outside = {"interrupts that the device has", "ECAM base", "SSH server"}
     for question in (*OF_NIC[family], *OF_SYSTEM[family]):
-        if question.name not in from_guest:
+        if question.name not in from_outside:
             with pytest.raises(Unsupported):
                 question.ask(cast(Testbed, Bed()))
