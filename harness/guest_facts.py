@@ -21,6 +21,7 @@ from harness.image import BootImage, build_image
 from harness.launcher import Launcher
 from harness.profile import DiskImage, Profile
 from harness.readiness import make_function
+from harness.recorded import recorded_file
 from harness.testbed import Testbed
 
 Say = Callable[[str], None]
@@ -64,7 +65,7 @@ class Facts:
 def facts_file(profile: Profile, image: BootImage) -> Path:
     """Return where a guest's facts are written: beside its disk, or here for an image that nicproof makes itself."""
     if isinstance(profile.image, DiskImage) and image.disk is not None:
-        return image.disk.with_name(f"{image.disk.name}.facts.yaml")
+        return recorded_file(image.disk)
     return Path.cwd() / f"{profile.name}.facts.yaml"
 
 

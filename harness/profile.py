@@ -33,6 +33,7 @@ from harness.profile_image import (
     image_class,
     image_kind,
 )
+from harness.recorded import with_recorded
 from harness.shipped import shipped
 from harness.supplied_image import Supplied, without_absent_image
 from harness.yaml_source import Facts, Mark, Node, Text, nearest
@@ -318,7 +319,8 @@ def load_profile(wish: str) -> Profile:
     """Load a profile by name (`linux`) or a YAML file by path (`./mine.yaml`).
 
     Raises:
-        InputError: There is none, or something in it is wrong: one line for each, with file, line and field.
+        InputError: There is none, or something in it is wrong: one line for each, with file, line and field. Or what is
+            recorded beside its disk is.
     """
     file = _find(wish, Path.cwd(), f"profile '{wish}'")
     tree = without_absent_image(_inherit(file, ()), file.stem)
@@ -331,7 +333,8 @@ def load_profile(wish: str) -> Profile:
         raise InputError("\n".join(problems))
     start = Mark(file, 1)
     given = {"name": Node(file.stem, start), "path": Node(file, start)}
-    return yaml_source.validate(Profile, replace(tree, value={**tree.entries(), **given}))
+    profile = yaml_source.validate(Profile, replace(tree, value={**tree.entries(), **given}))
+    return with_recorded(profile, profile.image.disk) if isinstance(profile.image, DiskImage) else profile
 
 
 def with_own(
