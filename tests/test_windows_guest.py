@@ -28,7 +28,7 @@ from harness.testbed import Testbed
 from tests.wine import Wine, find_wine, wine_prefix
 
 SETTINGS = Path(__file__).parent / "recordings" / "windows-8.1-german" / "intel-i217-settings.reg"
-OF_THE_MACHINE = {"interrupts that the device has", "ECAM base"}
+OF_THE_MACHINE = {"interrupts that the device has", "ECAM base", "SSH server"}
 INSTANCE = r"PCI\VEN_8086&DEV_10D3&SUBSYS_00008086&REV_00\3&13C0B0C5&0&20"
 
 pytestmark = pytest.mark.skipif(find_wine() is None, reason="Wine is not installed: its cmd.exe stands for Windows'")
