@@ -23,14 +23,15 @@ from harness.guest.transport import CommandFailed, Transport, TransportError
 from harness.qemu.binary import find_qemu
 from harness.qemu.process import QemuProcess
 from harness.shell import _serial
-from tests.windows import WHY_NOT, WINE, Server, Wine, windows
+from tests.windows import Server
+from tests.wine import PROGRAM, WHY_NOT, Prefix, windows
 
-pytestmark = pytest.mark.skipif(WINE is None, reason=WHY_NOT)
+pytestmark = pytest.mark.skipif(PROGRAM is None, reason=WHY_NOT)
 
 
 @pytest.fixture(scope="module")
-def wine() -> Iterator[Wine]:
-    with windows() as made:
+def wine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefix]:
+    with windows(tmp_path_factory.mktemp("wine") / "prefix") as made:
         yield made
 
 
@@ -42,14 +43,14 @@ def user_key(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def server(wine: Wine, user_key: Path) -> Iterator[Server]:
+def server(wine: Prefix, user_key: Path) -> Iterator[Server]:
     serving = Server(wine, paramiko.RSAKey(filename=str(user_key)), paramiko.RSAKey.generate(2048)).start()
     yield serving
     serving.close()
 
 
 @pytest.fixture
-def serial(wine: Wine) -> Iterator[SerialShell]:
+def serial(wine: Prefix) -> Iterator[SerialShell]:
     with wine.shell() as port:
         yield SerialShell(port)
 
@@ -135,27 +136,27 @@ def test_what_is_given_is_the_input(transport: Transport) -> None:
 # Output
 
 
-def test_a_mebibyte_comes_whole(transport: Transport, wine: Wine) -> None:
+def test_a_mebibyte_comes_whole(transport: Transport, wine: Prefix) -> None:
     lines = "".join(f"{number:07} {'x' * 54}\r\n" for number in range(1 << 14))
     assert len(lines) == 1 << 20
     (wine.drive / "long.txt").write_text(lines, newline="")
     assert transport.check(r"type C:\long.txt", deadline_s=120) == lines.replace("\r\n", "\n")
 
 
-def test_output_without_a_line_end_is_not_given_one(transport: Transport, wine: Wine) -> None:
+def test_output_without_a_line_end_is_not_given_one(transport: Transport, wine: Prefix) -> None:
     (wine.drive / "short.txt").write_bytes(b"no end")
     assert transport.check(r"type C:\short.txt") == "no end"
 
 
 @pytest.mark.parametrize(("octets", "text"), [(b"\x84\x94\x81 \xe1\r\n", "äöü ß\n"), (b"a\r\r\nb\r\r\n", "a\nb\n")])
 def test_octets_are_read_in_the_guests_code_page_with_plain_line_ends(
-    transport: Transport, wine: Wine, octets: bytes, text: str
+    transport: Transport, wine: Prefix, octets: bytes, text: str
 ) -> None:
     (wine.drive / "oem.txt").write_bytes(octets)
     assert transport.check(r"type C:\oem.txt") == text
 
 
-def test_another_code_page_reads_the_same_octets_otherwise(wine: Wine) -> None:
+def test_another_code_page_reads_the_same_octets_otherwise(wine: Prefix) -> None:
     (wine.drive / "oem.txt").write_bytes(b"\x9d\r\n")
     with wine.shell() as port:
         assert SerialShell(port, encoding="cp850").check(r"type C:\oem.txt") == "Ø\n"
@@ -163,7 +164,7 @@ def test_another_code_page_reads_the_same_octets_otherwise(wine: Wine) -> None:
         assert SerialShell(port, encoding="cp437").check(r"type C:\oem.txt") == "¥\n"
 
 
-def test_what_a_command_leaves_running_does_not_disturb_the_next_one(serial: SerialShell, wine: Wine) -> None:
+def test_what_a_command_leaves_running_does_not_disturb_the_next_one(serial: SerialShell, wine: Prefix) -> None:
     serial.upload(asleep(5), r"C:\behind.vbs")
     assert serial.run(r"start /b cscript //nologo C:\behind.vbs", deadline_s=60).status == 0
     done = serial.run('echo next& cmd /c "echo word 1>&2"')
@@ -188,13 +189,13 @@ def test_what_looks_like_a_marker_is_output(serial: SerialShell) -> None:
 
 
 @pytest.mark.parametrize("octets", [0, 1, 899, 900, 901, 20_000])
-def test_a_file_arrives_octet_for_octet(transport: Transport, wine: Wine, octets: int) -> None:
+def test_a_file_arrives_octet_for_octet(transport: Transport, wine: Prefix, octets: int) -> None:
     content = (bytes(range(256)) * (octets // 256 + 1))[:octets]
     transport.upload(content, r"C:\a file.bin")
     assert (wine.drive / "a file.bin").read_bytes() == content
 
 
-def test_an_upload_replaces_what_is_there(transport: Transport, wine: Wine) -> None:
+def test_an_upload_replaces_what_is_there(transport: Transport, wine: Prefix) -> None:
     (wine.drive / "there.txt").write_bytes(b"a longer text that was there before")
     transport.upload(b"new", r"C:\there.txt")
     assert (wine.drive / "there.txt").read_bytes() == b"new"
@@ -211,7 +212,7 @@ def test_an_uploaded_program_runs(transport: Transport) -> None:
     assert transport.check(r"cscript //nologo C:\sum.vbs") == "sum 42\n"
 
 
-def test_a_server_without_sftp_takes_no_files(wine: Wine, user_key: Path) -> None:
+def test_a_server_without_sftp_takes_no_files(wine: Prefix, user_key: Path) -> None:
     key = paramiko.RSAKey(filename=str(user_key))
     server = Server(wine, key, paramiko.RSAKey.generate(2048), sftp=False).start()
     connection = Ssh(server.address, user="Administrator", key=user_key, host_key=None)
@@ -263,14 +264,14 @@ def test_a_port_where_nobody_answers_is_said() -> None:
         SerialShell(ours, deadline_s=2)
 
 
-def test_a_shell_that_starts_late_is_found(wine: Wine) -> None:
+def test_a_shell_that_starts_late_is_found(wine: Prefix) -> None:
     ours, theirs = socket.socketpair()
     found: list[str] = []
     with ours, theirs:
         waiting = threading.Thread(target=lambda: found.append(SerialShell(ours).check("echo here")))
         waiting.start()
         assert theirs.recv(1)  # the first question is lost: nobody was there
-        process = wine.start(stdin=theirs, stdout=theirs, stderr=theirs)
+        process = wine.cmd(stdin=theirs, stdout=theirs, stderr=theirs)
         try:
             waiting.join(60)
         finally:
@@ -279,7 +280,7 @@ def test_a_shell_that_starts_late_is_found(wine: Wine) -> None:
     assert found == ["here\n"]
 
 
-def test_a_port_that_closes_is_said(wine: Wine) -> None:
+def test_a_port_that_closes_is_said(wine: Prefix) -> None:
     with wine.shell() as port:
         shell = SerialShell(port)
         port.shutdown(socket.SHUT_RDWR)
@@ -297,7 +298,7 @@ def test_what_cannot_be_typed_is_refused_and_the_shell_stays_usable(serial: Seri
     assert serial.check("echo " + "x" * 7000) == "x" * 7000 + "\n"
 
 
-def test_an_echo_on_the_line_is_not_taken_for_output(wine: Wine) -> None:
+def test_an_echo_on_the_line_is_not_taken_for_output(wine: Prefix) -> None:
     """A terminal or a modem may send back what is typed: here, all of it, before the shell has read it."""
     with wine.shell() as port:
         ours, theirs = socket.socketpair()
@@ -330,7 +331,7 @@ def relay(source: int, sink: int) -> bytes:
 
 
 @pytest.fixture
-def behind_qemu(wine: Wine, tmp_path: Path) -> Iterator[QemuProcess]:
+def behind_qemu(wine: Prefix, tmp_path: Path) -> Iterator[QemuProcess]:
     """A guest whose second serial port has Wine's cmd.exe at its far end: the guest carries between COM2 and COM3."""
     code = relay(0x2F8, 0x3E8) + relay(0x3E8, 0x2F8)
     code += b"\xeb" + (-len(code) - 2 & 0xFF).to_bytes(1, "little")  # jmp to the start
@@ -343,7 +344,7 @@ def behind_qemu(wine: Wine, tmp_path: Path) -> Iterator[QemuProcess]:
         far = ("-chardev", f"socket,id=far,path={tmp_path / 'com3'}", "-device", "isa-serial,chardev=far,index=2")
         with QemuProcess(find_qemu(), (*machine, *disk, *far), tmp_path, memory_mib=32, second_serial=True) as vm:
             theirs, _ = listener.accept()
-            process = wine.start(stdin=subprocess.PIPE, stdout=theirs, stderr=theirs)
+            process = wine.cmd(stdin=subprocess.PIPE, stdout=theirs, stderr=theirs)
 
             def hand_over() -> None:  # whole lines: Wine's cmd.exe takes what one read gives for a line
                 assert process.stdin
@@ -360,7 +361,7 @@ def behind_qemu(wine: Wine, tmp_path: Path) -> Iterator[QemuProcess]:
                 process.communicate(timeout=30)
 
 
-def test_the_shell_is_reached_through_the_emulated_serial_ports_of_qemu(behind_qemu: QemuProcess, wine: Wine) -> None:
+def test_the_shell_is_reached_through_the_emulated_serial_ports_of_qemu(behind_qemu: QemuProcess, wine: Prefix) -> None:
     assert behind_qemu.serial is not None
     shell = SerialShell(behind_qemu.serial)
     done = shell.run('echo "a & b" %OS%& exit 5')
@@ -373,7 +374,7 @@ def test_the_shell_is_reached_through_the_emulated_serial_ports_of_qemu(behind_q
     assert shell.check(r"type C:\long.txt", deadline_s=300) == lines.replace("\r\n", "\n")
 
 
-def test_a_person_has_the_shell_a_line_at_a_time(wine: Wine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_person_has_the_shell_a_line_at_a_time(wine: Prefix, monkeypatch: pytest.MonkeyPatch) -> None:
     keyboard, keys = os.pipe()
     screen, drawn = os.pipe()
     with wine.shell() as port, open(keyboard) as stdin, open(drawn, "w") as stdout:

@@ -25,13 +25,13 @@ from harness.guest.wmic import Wmic
 from harness.guest_facts import Facts
 from harness.guest_questions import OF_NIC, OF_SYSTEM
 from harness.testbed import Testbed
-from tests.wine import Wine, find_wine, wine_prefix
+from tests.wine import PROGRAM, Wine, windows
 
 SETTINGS = Path(__file__).parent / "recordings" / "windows-8.1-german" / "intel-i217-settings.reg"
 OF_THE_MACHINE = {"interrupts that the device has", "ECAM base", "SSH server"}
 INSTANCE = r"PCI\VEN_8086&DEV_10D3&SUBSYS_00008086&REV_00\3&13C0B0C5&0&20"
 
-pytestmark = pytest.mark.skipif(find_wine() is None, reason="Wine is not installed: its cmd.exe stands for Windows'")
+pytestmark = pytest.mark.skipif(PROGRAM is None, reason="Wine is not installed: its cmd.exe stands for Windows'")
 
 
 class OnWine(WinXpGuest):
@@ -53,10 +53,8 @@ class OnWine(WinXpGuest):
 
 @pytest.fixture(scope="module")
 def prefix(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wine]:
-    program = find_wine()
-    assert program is not None
-    with wine_prefix(program, tmp_path_factory.mktemp("wine") / "prefix") as wine:
-        yield wine
+    with windows(tmp_path_factory.mktemp("wine") / "prefix") as made, made.logged_in():
+        yield Wine(made)
 
 
 def _await_service(guest: OnWine) -> None:

@@ -1,21 +1,20 @@
 """The scripts in the guest, run by a real cmd.exe and reg.exe: those of Wine, which lack what only Windows has."""
 
-import os
 import re
 import shutil
-import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from harness.guest.transport import text_of
 from harness.image.windows.build import Order, dry_run
 from harness.image.windows.compact_disc import DriverDisc
 from harness.image.windows.medium import Family
 from harness.image.windows.recipe import RECIPES
 from harness.image.windows.said import Bound, blocks, bound_drivers, milestones
 from tests.windows_media import KEY, WIN10_ID, XP_ID, intel, virtio_win, write_iso
+from tests.wine import PROGRAM, WHY_NOT, Prefix, windows
 
 _DEADLINE_S = 240
 
@@ -37,61 +36,37 @@ REGEDIT4
 """
 
 
-@dataclass(frozen=True)
-class Wine:
-    """A Windows of Wine's, in a folder of its own."""
+def run(wine: Prefix, *command: str) -> str:
+    """Run a program and return what it prints; its exit status does not matter."""
+    return text_of(wine.run(*command, deadline_s=_DEADLINE_S).stdout, "utf-8")
 
-    prefix: Path
 
-    def run(self, *command: str) -> str:
-        """Run a program and return what it prints; its exit status does not matter."""
-        environment = {**os.environ, "WINEPREFIX": str(self.prefix), "WINEDEBUG": "-all", "DISPLAY": ""}
-        ran = subprocess.run(
-            ["wine", *command],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_DEADLINE_S,
-            check=False,
-        )
-        return ran.stdout
-
-    def end(self) -> None:
-        """End its processes; the registry is then written."""
-        environment = {**os.environ, "WINEPREFIX": str(self.prefix)}
-        subprocess.run(["wineserver", "-k"], env=environment, check=False, timeout=_DEADLINE_S)
-        subprocess.run(["wineserver", "-w"], env=environment, check=False, timeout=_DEADLINE_S)
-
-    @property
-    def said(self) -> str:
-        """What would be said on the first serial port."""
-        file = self.prefix / "drive_c/said.txt"
-        return file.read_text(errors="replace").replace("\r", "") if file.exists() else ""
+def said(wine: Prefix) -> str:
+    """Return what would be said on the first serial port."""
+    file = wine.drive / "said.txt"
+    return file.read_text(errors="replace").replace("\r", "") if file.exists() else ""
 
 
 @pytest.fixture(scope="module")
-def fresh(tmp_path_factory: pytest.TempPathFactory) -> Wine:
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefix]:
     """A Windows that nobody has used, to be copied: to make one takes a while."""
-    if shutil.which("wine") is None or shutil.which("wineserver") is None:
-        pytest.skip("wine is not installed, whose cmd.exe would run the scripts: apt-get install wine64 wine")
-    one = Wine(tmp_path_factory.mktemp("wine"))
-    one.run("cmd", "/c", "ver")
-    (one.prefix / "drive_c/class.reg").write_text(_REGISTRY)
-    one.run("regedit", "/S", r"C:\class.reg")
-    one.end()
-    return one
+    if PROGRAM is None:
+        pytest.skip(WHY_NOT)
+    with windows(tmp_path_factory.mktemp("wine") / "prefix") as made:
+        (made.drive / "class.reg").write_text(_REGISTRY)
+        run(made, "regedit", "/S", r"C:\class.reg")
+        made.end()
+        yield made
 
 
 @pytest.fixture
-def wine(fresh: Wine, tmp_path: Path) -> Iterator[Wine]:
-    one = Wine(shutil.copytree(fresh.prefix, tmp_path / "wine", symlinks=True))
+def wine(fresh: Prefix, tmp_path: Path) -> Iterator[Prefix]:
+    one = Prefix(shutil.copytree(fresh.folder, tmp_path / "wine", symlinks=True))
     yield one
     one.end()
 
 
-def insert_cd(wine: Wine, family: Family, home: Path) -> None:
+def insert_cd(wine: Prefix, family: Family, home: Path) -> None:
     """Put the CD's files into a drive, with what Wine lacks replaced: the serial port, and find's option /i."""
     write_iso(home / "win.iso", XP_ID if family == "winxp" else WIN10_ID, {"README.TXT": b"x"})
     (home / "key").write_text(KEY)
@@ -107,28 +82,28 @@ def insert_cd(wine: Wine, family: Family, home: Path) -> None:
     for script in (cd / "nicproof").glob("*.cmd"):
         text = script.read_bytes().replace(b">COM1", rb">>C:\said.txt")
         script.write_bytes(re.sub(rb'find /i "%%i" \S+ >NUL', b"ver >NUL", text))
-    (wine.prefix / "dosdevices/e:").symlink_to(cd)
+    (wine.folder / "dosdevices/e:").symlink_to(cd)
 
 
 @pytest.mark.parametrize("family", ["winxp", "win10"])
-def test_scripts_set_the_guest_up_and_tell_what_is_inside(family: Family, wine: Wine, tmp_path: Path) -> None:
+def test_scripts_set_the_guest_up_and_tell_what_is_inside(family: Family, wine: Prefix, tmp_path: Path) -> None:
     insert_cd(wine, family, tmp_path)
-    wine.run("cmd", "/c", r"E:\nicproof\setup.cmd")
-    assert [(one.kind, one.text) for one in milestones(wine.said)] == [("phase", "logon"), ("installed", "")]
-    inside = wine.prefix / "drive_c/nicproof"
+    run(wine, "cmd", "/c", r"E:\nicproof\setup.cmd")
+    assert [(one.kind, one.text) for one in milestones(said(wine))] == [("phase", "logon"), ("installed", "")]
+    inside = wine.drive / "nicproof"
     assert {"logon.cmd", "hardware.todo", "authorized_keys", "drivers"} <= {path.name for path in inside.iterdir()}
-    run = wine.run("reg", "query", r"HKLM\SOFTWARE\Microsoft\Windows\CurrentVersion\Run", "/v", "nicproof")
-    assert r"C:\nicproof\logon.cmd" in run
-    node = wine.run("reg", "query", r"HKLM\SYSTEM\CurrentControlSet\Services\NetBT\Parameters", "/v", "NodeType")
+    autorun = run(wine, "reg", "query", r"HKLM\SOFTWARE\Microsoft\Windows\CurrentVersion\Run", "/v", "nicproof")
+    assert r"C:\nicproof\logon.cmd" in autorun
+    node = run(wine, "reg", "query", r"HKLM\SYSTEM\CurrentControlSet\Services\NetBT\Parameters", "/v", "NodeType")
     assert "0x2" in node, "NetBIOS names would be broadcast"
     if family == "winxp":
-        path = wine.run("reg", "query", r"HKLM\SOFTWARE\Microsoft\Windows\CurrentVersion", "/v", "DevicePath")
+        path = run(wine, "reg", "query", r"HKLM\SOFTWARE\Microsoft\Windows\CurrentVersion", "/v", "DevicePath")
         assert re.search(r"inf;C:\\nicproof\\drivers\\virtio-net\s*$", path), path
-    wine.run("cmd", "/c", r"C:\nicproof\logon.cmd")
-    assert [(one.kind, one.text) for one in milestones(wine.said)][2:] == [("phase", "hardware"), ("done", "")]
-    told = blocks(wine.said)
+    run(wine, "cmd", "/c", r"C:\nicproof\logon.cmd")
+    assert [(one.kind, one.text) for one in milestones(said(wine))][2:] == [("phase", "hardware"), ("done", "")]
+    told = blocks(said(wine))
     assert told["version"][0].startswith("Microsoft Windows")
     assert len(told["user"]) == 1
     assert bound_drivers(told) == (Bound("VEN_8086&DEV_100E", "E1000", "8.10.3.0", "oem3.inf", "Intel"),)
-    wine.run("cmd", "/c", r"C:\nicproof\logon.cmd")
-    assert wine.said.rstrip().endswith("nicproof: done\nnicproof: ready")
+    run(wine, "cmd", "/c", r"C:\nicproof\logon.cmd")
+    assert said(wine).rstrip().endswith("nicproof: done\nnicproof: ready")

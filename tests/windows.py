@@ -1,82 +1,21 @@
-"""Windows' own programs without a Windows: Wine's cmd.exe behind a socket, and behind an SSH server.
+"""An SSH server as Windows has it, with Wine's real cmd.exe behind it."""
 
-Wine's `cmd.exe` is another implementation than Microsoft's. What it does differently is no proof of anything; what the
-transports rely on, it does as documented.
-"""
-
-import os
 import re
-import shutil
 import socket
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import paramiko
 from paramiko.common import AUTH_FAILED, AUTH_SUCCESSFUL, OPEN_SUCCEEDED
 
-WINE = shutil.which("wine")
+from tests.wine import Prefix
+
 _META = re.compile(r'[\^"&|<>()]')
-WHY_NOT = "no wine on this host: apt-get install -y --no-install-recommends wine"
-
-
-@dataclass(frozen=True)
-class Wine:
-    """A Windows of Wine's: its drive C: and whom to start in it."""
-
-    prefix: Path
-
-    @property
-    def drive(self) -> Path:
-        """Where C: lies."""
-        return self.prefix / "drive_c"
-
-    def environment(self) -> dict[str, str]:
-        """Return the environment of its programs."""
-        quiet = {"WINEDEBUG": "-all", "WINEDLLOVERRIDES": "mscoree,mshtml,winemenubuilder.exe=", "DISPLAY": ""}
-        return {**os.environ, **quiet, "WINEPREFIX": str(self.prefix)}
-
-    def start(self, *arguments: str, **streams: object) -> "subprocess.Popen[bytes]":
-        """Start a cmd.exe; its directory is C:'s root."""
-        assert WINE
-        return subprocess.Popen(  # type: ignore[call-overload,no-any-return]
-            [WINE, "cmd.exe", *arguments], cwd=self.drive, env=self.environment(), **streams
-        )
-
-    @contextmanager
-    def shell(self) -> Iterator[socket.socket]:
-        """Start a cmd.exe whose input and output are a socket, as a guest's serial port is; return the other end."""
-        ours, theirs = socket.socketpair()
-        with theirs:
-            process = self.start(stdin=theirs, stdout=theirs, stderr=theirs)
-        with ours:
-            try:
-                yield ours
-            finally:
-                process.kill()
-                process.wait(30)
-
-
-@contextmanager
-def windows() -> Iterator[Wine]:
-    """Make a Windows, and remove it with all that runs in it: it takes 700 MB."""
-    with tempfile.TemporaryDirectory(prefix="nicproof-wine-", ignore_cleanup_errors=True) as prefix:
-        wine = Wine(Path(prefix))
-        wine.drive.mkdir()
-        made = wine.start(
-            "/c", "exit 0", stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        assert made.wait(300) == 0
-        try:
-            yield wine
-        finally:
-            for how in ("-k", "-w"):
-                server = shutil.which("wineserver") or "/usr/lib/wine/wineserver64"
-                subprocess.run([server, how], env=wine.environment(), timeout=60, check=False, capture_output=True)
 
 
 class _Files(paramiko.SFTPServerInterface):
@@ -108,7 +47,7 @@ class _Files(paramiko.SFTPServerInterface):
 class _Session(paramiko.ServerInterface):
     """One connection: each command in a cmd.exe of its own, as Win32-OpenSSH starts it."""
 
-    wine: Wine
+    wine: Prefix
     key: paramiko.PKey
 
     def get_allowed_auths(self, username: str) -> str:
@@ -130,7 +69,7 @@ class _Session(paramiko.ServerInterface):
             line = _META.sub(lambda found: f"^{found[0]}", command).replace("%", "%%")
             file.write(f'@cmd /s /c ^"{line}^"\r\n@exit %errorlevel%\r\n'.encode("cp437"))
         pipe = subprocess.PIPE
-        process = self.wine.start("/c", f"C:\\{Path(file.name).name}", stdin=pipe, stdout=pipe, stderr=pipe)
+        process = self.wine.cmd("/c", f"C:\\{Path(file.name).name}", stdin=pipe, stdout=pipe, stderr=pipe)
         assert process.stdin
         assert process.stdout
         assert process.stderr
@@ -162,7 +101,7 @@ class _Session(paramiko.ServerInterface):
 class Server:
     """An SSH server on loopback; what it knows can be narrowed down to what an old one knows."""
 
-    wine: Wine | None
+    wine: Prefix | None
     user_key: paramiko.PKey
     host_key: paramiko.PKey
     only: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -194,7 +133,7 @@ class Server:
             if self.sftp:
                 transport.set_subsystem_handler("sftp", paramiko.SFTPServer, _Files)
             try:
-                session = _Session(self.wine or Wine(Path()), self.user_key)
+                session = _Session(self.wine or Prefix(Path()), self.user_key)
                 transport.start_server(event=threading.Event(), server=session)
             except (paramiko.SSHException, EOFError, OSError):
                 continue

@@ -1,37 +1,53 @@
-"""Wine's own cmd.exe as a transport: real programs of another system's making, with Windows' command lines."""
+"""Windows' own programs without a Windows: Wine's cmd.exe and what comes with it.
+
+Wine's programs are another implementation than Microsoft's. What they do differently is no proof of anything; what is
+relied on here, they do as documented.
+"""
 
 import os
 import shutil
+import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from subprocess import DEVNULL, PIPE
 from tempfile import TemporaryFile
 
-from harness.guest.transport import CommandFailed, Completed
+from harness.guest.transport import Completed, stdout_of
 
-PROGRAMS = [Path(place) for place in ("/usr/lib/wine/wine64", "/usr/bin/wine64", "/usr/bin/wine")]
+_PLACES = [Path(place) for place in ("/usr/lib/wine/wine64", "/usr/bin/wine64", "/usr/bin/wine")]
+PROGRAM = next((program for program in _PLACES if program.exists()), None)
+"""Wine itself, without the wrapper that asks for a 32-bit one."""
+WHY_NOT = "no wine on this host: apt-get install -y --no-install-recommends wine"
+_SERVE_DEADLINE_S = 240
 
 
-def find_wine() -> Path | None:
-    """Return Wine's program, without the wrapper that asks for a 32-bit one."""
-    return next((program for program in PROGRAMS if program.exists()), None)
+@dataclass(frozen=True)
+class Prefix:
+    """A folder that is a Windows of Wine's: 700 MB."""
 
+    folder: Path
 
-class Wine:
-    """A prefix of Wine's."""
+    @property
+    def drive(self) -> Path:
+        """Where C: lies."""
+        return self.folder / "drive_c"
 
-    def __init__(self, program: Path, prefix: Path) -> None:
-        self.drive = prefix / "drive_c"
-        self._program = program
-        self._environment = {**os.environ, "WINEPREFIX": str(prefix), "WINEDEBUG": "-all", "WINEARCH": "win64"}
-        self._environment.pop("DISPLAY", None)
-        self.commands: list[str] = []
+    @property
+    def _environment(self) -> dict[str, str]:
+        quiet = {"WINEDEBUG": "-all", "WINEDLLOVERRIDES": "mscoree,mshtml,winemenubuilder.exe=", "DISPLAY": ""}
+        return {**os.environ, **quiet, "WINEPREFIX": str(self.folder), "WINEARCH": "win64"}
 
-    def start(self, *words: str, deadline_s: float, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-        """Run a Windows program to its end; into files, for services that it starts would keep pipes open."""
-        command = [str(self._program), *words]
+    def cmd(self, *arguments: str, **streams: object) -> "subprocess.Popen[bytes]":
+        """Start a cmd.exe; its directory is C:'s root."""
+        command = [str(PROGRAM), "cmd.exe", *arguments]
+        return subprocess.Popen(command, cwd=self.drive, env=self._environment, **streams)  # type: ignore[call-overload,no-any-return]
+
+    def run(self, *words: str, deadline_s: float, stdin: bytes = b"") -> "subprocess.CompletedProcess[bytes]":
+        """Run a program to its end; into files, for services that it starts would keep pipes open."""
+        command = [str(PROGRAM), *words]
         with TemporaryFile() as given, TemporaryFile() as out, TemporaryFile() as err:
             given.write(stdin)
             given.seek(0)
@@ -43,38 +59,78 @@ class Wine:
             return subprocess.CompletedProcess(command, done.returncode, out.read(), err.read())
 
     @contextmanager
+    def shell(self) -> Iterator[socket.socket]:
+        """Start a cmd.exe whose input and output are a socket, as a guest's serial port is; return the other end."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            process = self.cmd(stdin=theirs, stdout=theirs, stderr=theirs)
+        with ours:
+            try:
+                yield ours
+            finally:
+                process.kill()
+                process.wait(30)
+
+    @contextmanager
     def logged_in(self) -> Iterator[None]:
         """Keep a program running: after the last one Wine ends its services, and the next one waits for them."""
-        shell = subprocess.Popen(
-            [self._program, "cmd"], env=self._environment, stdin=PIPE, stdout=DEVNULL, stderr=DEVNULL
-        )
+        shell = self.cmd(stdin=PIPE, stdout=DEVNULL, stderr=DEVNULL)
         try:
             yield
         finally:
             shell.kill()
             shell.communicate()
 
-    def serve(self, option: str) -> None:
-        """Have the prefix's server end everything (-k), or wait until it has ended by itself (-w)."""
-        names = (self._program.parent / name for name in ("wineserver64", "wineserver"))
-        server = next(file for file in names if file.exists())
-        subprocess.run([server, option], env=self._environment, check=False, timeout=120)
+    def await_end(self) -> None:
+        """Wait until all that runs in it has ended by itself."""
+        self._serve("-w")
+
+    def end(self) -> None:
+        """End all that runs in it; the registry is then written."""
+        self._serve("-k")
+        self._serve("-w")
+
+    def _serve(self, option: str) -> None:
+        assert PROGRAM
+        servers = (PROGRAM.parent / name for name in ("wineserver64", "wineserver"))
+        server = next(file for file in servers if file.exists())
+        subprocess.run([server, option], env=self._environment, check=False, timeout=_SERVE_DEADLINE_S)
+
+
+@contextmanager
+def windows(folder: Path) -> Iterator[Prefix]:
+    """Make a Windows in a new folder, and remove it with all that runs in it."""
+    made = Prefix(folder)
+    folder.mkdir()
+    try:
+        made.run("wineboot", "-i", deadline_s=300)
+        made.await_end()  # what made it ends its services, also under those that come next
+        yield made
+    finally:
+        made.end()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class Wine:
+    """A transport whose far end is Wine's cmd.exe."""
+
+    def __init__(self, prefix: Prefix) -> None:
+        self._prefix = prefix
+        self.drive = prefix.drive
+        self.commands: list[str] = []
 
     def run(self, command: str, *, deadline_s: float = 60.0, stdin: bytes = b"") -> Completed:
         """Run a line of cmd.exe: from a batch file, so that no quoting but cmd's own is at work."""
         self.commands.append(command)
         lines = ("@echo off", command.replace("%", "%%"), "exit %ERRORLEVEL%", "")
         (self.drive / "line.bat").write_bytes("\r\n".join(lines).encode())
-        done = self.start("cmd", "/c", r"C:\line.bat", deadline_s=deadline_s, stdin=stdin)
+        done = self._prefix.run("cmd", "/c", r"C:\line.bat", deadline_s=deadline_s, stdin=stdin)
         texts = (done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
         return Completed(command, done.returncode, *texts)
 
     def check(self, command: str, *, deadline_s: float = 60.0, stdin: bytes = b"") -> str:
         """Run a line that must end with status 0."""
-        done = self.run(command, deadline_s=deadline_s, stdin=stdin)
-        if done.status:
-            raise CommandFailed(done)
-        return done.stdout
+        return stdout_of(self.run(command, deadline_s=deadline_s, stdin=stdin))
 
     def upload(self, content: bytes, path: str) -> None:
         """Write a file on drive C."""
@@ -82,19 +138,4 @@ class Wine:
         file.write_bytes(content)
 
     def close(self) -> None:
-        """Leave the prefix to its owner."""
-
-
-@contextmanager
-def wine_prefix(program: Path, prefix: Path) -> Iterator[Wine]:
-    """Make a prefix, and end whatever runs in it afterwards."""
-    wine = Wine(program, prefix)
-    prefix.mkdir()
-    try:
-        wine.start("wineboot", "-i", deadline_s=300)
-        wine.serve("-w")  # what made the prefix ends its services, also under those that come next
-        with wine.logged_in():
-            yield wine
-    finally:
-        wine.serve("-k")
-        shutil.rmtree(prefix, ignore_errors=True)
+        """Leave the Windows to its owner."""
