@@ -5,7 +5,7 @@ import shlex
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -18,13 +18,14 @@ from harness.cell import Cell, Exclusion, all_cells, find_cell
 from harness.doctor import Finding, examine
 from harness.errors import ImageAbsent, InputError, NicproofError
 from harness.image import build_image
-from harness.image.windows.build import Order, build, dry_run, exports
-from harness.image.windows.recipe import RECIPES
 from harness.profile import load_profile, profile_names
 from harness.qemu.accel import choose_accel
 from harness.qemu.binary import find_qemu
 from harness.report.messages import show_messages
 from harness.requirements import Coverage, Document, load_coverage
+
+if TYPE_CHECKING:
+    from harness.image.windows.build import Order
 
 
 class _Commands(TyperGroup):
@@ -215,6 +216,10 @@ def image_build(
     dry: Annotated[bool, typer.Option("--dry-run", help="winxp, win10: write the media and print the plan.")] = False,
 ) -> None:
     """Build what the profile's guest boots from, if the cache does not have it; a Windows from its user's medium."""
+    # pycdlib, QEMU's monitor and scapy: only where they are needed.
+    from harness.image.windows.build import Order
+    from harness.image.windows.recipe import RECIPES
+
     own = {"virtio-win": virtio_win, "intel-drivers": intel_drivers, "ssh": ssh, "product-key": product_key}
     family = next((family for family in RECIPES if family == profile), None)
     if family is None:
@@ -234,7 +239,10 @@ def image_build(
     print(f"{loaded.name}: {image.key}{release}, in {boots.parent}")
 
 
-def _build_windows(order: Order, dry: bool) -> None:
+def _build_windows(order: "Order", dry: bool) -> None:
+    from harness.image.windows.build import build, dry_run, exports
+    from harness.image.windows.recipe import RECIPES
+
     family, recipe = order.family, RECIPES[order.family]
     if dry:
         print("\n".join(dry_run(order, recipe)))
