@@ -4,7 +4,6 @@ import hashlib
 import json
 import logging
 import shutil
-import subprocess
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from harness.profile import BuiltImage, DiskImage
 from harness.qemu import machine, snapshot
 from harness.qemu.accel import Accel
 from harness.qemu.binary import Qemu
+from harness.qemu.image_tool import ImageToolFailed, image_tool
 from harness.qemu.monitor import MonitorLost
 from harness.qemu.process import QemuProcess
 from harness.readiness import make_function, settle, wait_ready
@@ -123,14 +123,11 @@ class Launcher:
         """Make a disk that keeps the guest's writes to itself: the user's file is never written to."""
         overlay = directory / "disk.qcow2"
         backing_format = "qcow2" if disk and disk.name == overlay.name else image.disk_format
-        made = subprocess.run(
-            [*self.qemu.img_argv, "create", "-q", "-f", "qcow2", "-b", str(disk), "-F", backing_format, str(overlay)],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if made.returncode:
-            raise NicproofError(f"cannot make an overlay of the disk {disk}: {made.stderr.strip()}")
+        backing = ("-b", str(disk), "-F", backing_format)
+        try:
+            image_tool(self.qemu, "create", "-q", "-f", "qcow2", *backing, str(overlay))
+        except ImageToolFailed as failed:
+            raise NicproofError(f"cannot make an overlay of the disk {disk}: {failed}") from None
         return overlay
 
     def boot(self, cell: Cell, image: BootImage, memory: Path | None = None) -> Testbed:

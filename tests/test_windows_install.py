@@ -20,13 +20,14 @@ import pytest
 from harness.errors import InputError, NicproofError
 from harness.image.keys import guest_keys
 from harness.image.windows.build import Order, build, exports
-from harness.image.windows.install import Devices, Installation, InstallFailure, image_tool
+from harness.image.windows.install import Devices, Installation, InstallFailure
 from harness.image.windows.medium import Family
 from harness.image.windows.recipe import RECIPES, Phase, Recipe
 from harness.image.windows.said import Bound, blocks, bound_drivers, milestones
 from harness.nic import CATALOGUE
 from harness.qemu.accel import choose_accel
 from harness.qemu.binary import Qemu, find_qemu
+from harness.qemu.image_tool import image_tool
 from tests.conftest import wait_until
 from tests.stand_in import HOST_KEY, stand_in
 from tests.windows_media import KEY, WIN10_ID, XP_ID, intel, virtio_win, write_iso

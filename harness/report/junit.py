@@ -20,7 +20,7 @@ from pathlib import Path
 import junit_xml
 
 from harness.report.verdict import Outcome, TestName, Verdict
-from harness.report.whole_file import WholeFile
+from harness.whole_file import WholeFile
 
 NOT_RUN = "not run: the run ended before this test"
 NOT_PLANNED = "not run: the run ended before its tests were known"

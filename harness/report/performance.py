@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from harness.report.whole_file import WholeFile
+from harness.whole_file import WholeFile
 
 VERSION = 1
 

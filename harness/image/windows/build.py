@@ -19,12 +19,13 @@ from harness.image.keys import guest_keys
 from harness.image.windows import autounattend, winnt_sif
 from harness.image.windows.card import make_card
 from harness.image.windows.drivers import Drivers, collect
-from harness.image.windows.install import Devices, Installation, image_tool
+from harness.image.windows.install import Devices, Installation
 from harness.image.windows.media import Media, new_password, write_media
 from harness.image.windows.medium import Family, Medium, identify
 from harness.image.windows.recipe import Recipe
 from harness.qemu.accel import Accel
 from harness.qemu.binary import Qemu
+from harness.qemu.image_tool import image_tool
 
 KEY_VARIABLE = "NICPROOF_PRODUCT_KEY"
 

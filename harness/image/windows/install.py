@@ -5,9 +5,7 @@ that was interrupted, or failed, is taken up again: at the beginning of the boot
 """
 
 import json
-import os
 import shutil
-import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -20,27 +18,19 @@ from harness.image.windows.said import blocks, bound_drivers, milestones
 from harness.nic import NicModel
 from harness.qemu.accel import Accel
 from harness.qemu.binary import Qemu
+from harness.qemu.image_tool import image_tool
 from harness.qemu.machine import Hardware, install_hardware, memory
-from harness.qemu.monitor import CommandRefused, Monitor, MonitorLost
+from harness.qemu.monitor import MonitorLost
 from harness.qemu.process import QemuProcess
-from harness.report.whole_file import WholeFile
+from harness.qemu.screen import Screen
+from harness.whole_file import WholeFile
 
 _LOOK_S = 0.5
-_TOOL_DEADLINE_S = 1800.0
 _SPARE_BYTES = 64 << 20
 
 
 class InstallFailure(NicproofError):
     """The guest did not come as far as it should: the message says in which phase, and what was seen."""
-
-
-def screendump(monitor: Monitor, path: Path) -> None:
-    """Save what the guest's screen shows, as PNG.
-
-    Raises:
-        NicproofError: QEMU is gone, or has no screen.
-    """
-    monitor.execute("screendump", filename=str(path), format="png")
 
 
 @dataclass(frozen=True)
@@ -252,8 +242,8 @@ class Installation:
 
     def _with_evidence(self, vm: QemuProcess, what: str) -> str:
         path = self._boot_folder(self.state.boot) / "screen.png"
-        with suppress(MonitorLost, CommandRefused):
-            screendump(vm.monitor, path)
+        with suppress(NicproofError):
+            path.write_bytes(Screen(vm.monitor, path.parent).picture().png())
         screen = f"; its screen: {path}" if path.exists() else ""
         return f"{what}{screen}; the same command tries boot {self.state.boot} again"
 
@@ -269,28 +259,6 @@ class Installation:
 
     def _image_tool(self, *arguments: str) -> None:
         image_tool(self._qemu, *arguments)
-
-
-def image_tool(qemu: Qemu, *arguments: str) -> None:
-    """Run qemu-img.
-
-    Raises:
-        NicproofError: it failed, with its own words.
-    """
-    command = ["setpriv", "--pdeathsig", "KILL", "--", *qemu.img_argv, *arguments]
-    ran = subprocess.run(
-        command,
-        env={**os.environ, **qemu.env},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        timeout=_TOOL_DEADLINE_S,
-        check=False,
-    )
-    if ran.returncode:
-        words = ran.stderr.strip().splitlines()
-        raise NicproofError(f"qemu-img {arguments[0]} failed: {words[-1] if words else 'without a word'}")
 
 
 def _hear_all(vm: QemuProcess) -> None:

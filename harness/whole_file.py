@@ -9,7 +9,7 @@ from harness.errors import NicproofError
 
 
 class WholeFile:
-    """One file of a report, which one process owns."""
+    """One file, which one process owns."""
 
     def __init__(self, path: Path, what: str) -> None:
         """Remove what runs that were killed in the middle of a write left beside it; `what` is its name in an error."""
