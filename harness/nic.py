@@ -208,3 +208,8 @@ CATALOGUE: Mapping[str, NicModel] = MappingProxyType(
         )
     }
 )
+
+
+def windows_id(vendor_id: int, device_id: int) -> str:
+    """Return a PCI id as Windows' registry and INF files spell it, such as "VEN_8086&DEV_100E"."""
+    return f"VEN_{vendor_id:04X}&DEV_{device_id:04X}"

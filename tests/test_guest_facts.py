@@ -106,7 +106,7 @@ def test_a_machine_that_ended_is_asked_nothing_more() -> None:
 
 def test_the_facts_of_a_users_disk_are_beside_it(tmp_path: Path) -> None:
     disk = tmp_path / "xp.qcow2"
-    image = BootImage(None, None, disk, "qcow2", "", "key", None, None, None, "user")
+    image = BootImage(key="key", disk=disk, disk_format="qcow2", user="user")
     profile = load_profile("linux")
     own = profile.model_copy(update={"image": DiskImage.model_construct(disk=disk)})
     assert facts_file(own, image) == tmp_path / "xp.qcow2.facts.yaml"

@@ -17,6 +17,7 @@ from harness.guest.windows_interrupts import parse_devcon_irqs
 from harness.guest.windows_packages import INSTALL_DEADLINE_S
 from harness.guest.windows_system import RESTART_DEADLINE_S, Adapter, mac_of
 from harness.guest.wmic import Row, Wmic
+from harness.nic import windows_id
 
 _CONNECTED = "2"
 """NetConnectionStatus: 0 disconnected, 2 connected, 4 not present, 5 disabled, 7 media disconnected (Microsoft,
@@ -35,7 +36,7 @@ _COUNTERS = (
 
 def hardware_id(vendor_id: int, device_id: int) -> str:
     r"""Return the hardware id of a NIC model, such as PCI\VEN_8086&DEV_100E."""
-    return rf"PCI\VEN_{vendor_id:04X}&DEV_{device_id:04X}"
+    return rf"PCI\{windows_id(vendor_id, device_id)}"
 
 
 def parse_devcon_find(text: str) -> list[str]:

@@ -10,28 +10,28 @@ if TYPE_CHECKING:
     from harness.profile import Profile
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BootImage:
     """Files that QEMU boots a guest from. They are shared between runs and never written to."""
 
-    kernel: Path | None
+    kernel: Path | None = None
     """For `-kernel`; None: the disk boots by its own loader."""
-    initrd: Path | None
-    disk: Path | None
+    initrd: Path | None = None
+    disk: Path | None = None
     """The guest's disk; a built Linux image finds its root on the first virtio-blk disk."""
-    disk_format: str
+    disk_format: str = "raw"
     """"raw" or "qcow2"."""
-    append: str
+    append: str = ""
     """Kernel command line that the image needs or is fastest with; the profile's own follows."""
     key: str
     """Hash of all that the image is."""
-    kernel_release: str | None
+    kernel_release: str | None = None
     """What `uname -r` will say, where it is known before the boot."""
-    ssh_key: Path | None
+    ssh_key: Path | None = None
     """The private key that the guest lets in."""
-    host_key: str | None
+    host_key: str | None = None
     """The guest's public host key, "ssh-ed25519 AAAA..."."""
-    user: str
+    user: str = "root"
     """Whom to log in as."""
     rom: Path | None = None
     """Firmware in the place of the machine's own."""

@@ -11,13 +11,9 @@ def disk_image(image: DiskImage) -> BootImage:
     The key is the disk's content: the same disk under another name has the same snapshots.
     """
     return BootImage(
-        kernel=None,
-        initrd=None,
+        key=content_hash(image.disk)[:24],
         disk=image.disk,
         disk_format=image.format,
-        append="",
-        key=content_hash(image.disk)[:24],
-        kernel_release=None,
         ssh_key=image.key,
         host_key=image.host_key,
         user=image.user or "root",
@@ -27,17 +23,4 @@ def disk_image(image: DiskImage) -> BootImage:
 def medium_image(image: MediumImage) -> BootImage:
     """Return the CD or floppy, keyed by its content as a disk is."""
     (medium,) = (path for path in (image.iso, image.floppy) if path)
-    return BootImage(
-        kernel=None,
-        initrd=None,
-        disk=None,
-        disk_format="raw",
-        append="",
-        key=content_hash(medium)[:24],
-        kernel_release=None,
-        ssh_key=None,
-        host_key=None,
-        user="root",
-        iso=image.iso,
-        floppy=image.floppy,
-    )
+    return BootImage(key=content_hash(medium)[:24], iso=image.iso, floppy=image.floppy)

@@ -50,19 +50,9 @@ def firmware_image(image: KernelImage | RomImage) -> BootImage:
     needs_mib = _NEEDS_MIB if image.package else 0
     folder = publish("firmware", key, lambda into: _build(image, source, into), what=what, needs_mib=needs_mib)
     file, made = folder / "file", folder / "initrd"
-    return BootImage(
-        kernel=file if isinstance(image, KernelImage) else None,
-        initrd=made if made.exists() else None,
-        disk=None,
-        disk_format="raw",
-        append="",
-        key=key,
-        kernel_release=None,
-        ssh_key=None,
-        host_key=None,
-        user="root",
-        rom=file if isinstance(image, RomImage) else None,
-    )
+    if isinstance(image, RomImage):
+        return BootImage(key=key, rom=file)
+    return BootImage(key=key, kernel=file, initrd=made if made.exists() else None)
 
 
 def with_uefi(image: BootImage) -> BootImage:

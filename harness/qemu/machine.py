@@ -50,8 +50,12 @@ def _properties(device: str, properties: Mapping[str, object]) -> str:
     return ",".join((device, *(f"{name}={value(given)}" for name, given in properties.items())))
 
 
+def _root_bus(machine: Machine) -> str:
+    return "pcie.0" if machine == "q35" else "pci.0"
+
+
 def _bus(cell: Cell) -> str:
-    return "pcie.0" if cell.machine == "q35" else "pci.0"
+    return _root_bus(cell.machine)
 
 
 def _has_port(cell: Cell) -> bool:
@@ -239,11 +243,10 @@ def install_hardware(
         nics: models to be present, each without a cable.
         spare_disk: an empty raw file, to be seen as a virtio disk.
     """
-    bus = "pcie.0" if machine.machine == "q35" else "pci.0"
+    bus = _root_bus(machine.machine)
 
     def drive(name: str, file: Path, form: str, writable: bool = False) -> tuple[str, str]:
-        path = str(file).replace(",", ",,")
-        return "-drive", f"if=none,id={name},format={form},file={path}" + ("" if writable else ",readonly=on")
+        return "-drive", f"if=none,id={name},format={form},file={_quoted(file)}" + ("" if writable else ",readonly=on")
 
     arguments = [
         "-no-user-config",

@@ -8,7 +8,7 @@ from harness.errors import InputError
 from harness.image.windows.compact_disc import DriverDisc
 from harness.image.windows.inf import Inf, Windows
 from harness.image.windows.medium import Family
-from harness.nic import CATALOGUE, NicModel
+from harness.nic import CATALOGUE, NicModel, windows_id
 
 WINDOWS: Mapping[Family, Windows] = {"winxp": Windows((5, 1), "x86"), "win10": Windows((10, 0), "amd64")}
 _VIRTIO_FOLDER: Mapping[Family, str] = {"winxp": "xp/x86", "win10": "w10/amd64"}
@@ -26,8 +26,8 @@ NO_VIRTUAL_FUNCTION = "no Windows drives a virtual function outside of Hyper-V"
 
 
 def device_id(nic: NicModel) -> str:
-    """Return a model's PCI id as INF files and the registry spell it."""
-    return f"VEN_{nic.vendor_id:04X}&DEV_{nic.device_id:04X}"
+    """Return a model's PCI id for Windows."""
+    return windows_id(nic.vendor_id, nic.device_id)
 
 
 @dataclass(frozen=True)

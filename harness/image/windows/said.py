@@ -1,8 +1,10 @@
 """What the scripts in the guest say on its first serial port, and what is made of it."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+from harness.guest.windows_registry import parse_reg_query
 
 
 @dataclass(frozen=True)
@@ -54,28 +56,24 @@ class Bound:
 #
 # HKEY_LOCAL_MACHINE\SYSTEM\CurrentControlSet\Enum\PCI\VEN_8086&DEV_10D3&SUBSYS_00008086&REV_00\3&11583659&0&20
 #     Service    REG_SZ    e1i65x64
-def _keys(lines: Iterable[str]) -> list[tuple[str, dict[str, str]]]:
-    keys: list[tuple[str, dict[str, str]]] = []
-    for line in lines:
-        if line.startswith("HKEY_"):
-            keys.append((line.strip(), {}))
-        elif keys and (value := re.match(r"\s+(\w+)\s+REG_\w+\s+(.*?)\s*$", line)):
-            keys[-1][1][value[1].lower()] = value[2]
-    return keys
-
-
 _ID = re.compile(r"VEN_[0-9A-F]{4}&DEV_[0-9A-F]{4}")
 
 
 def bound_drivers(said: Mapping[str, list[str]]) -> tuple[Bound, ...]:
     """Return the drivers of PCI devices in the blocks "drivers" and "services", sorted by id."""
     services: dict[str, str] = {}
-    for key, values in _keys(said.get("services", ())):
+    for key, values in _keys(said, "services"):
         if "service" in values and (found := _ID.search(key.upper())):
             services[found[0]] = values["service"]
     bound: dict[str, Bound] = {}
-    for _, values in _keys(said.get("drivers", ())):
+    for _, values in _keys(said, "drivers"):
         if found := _ID.search(values.get("matchingdeviceid", "").upper()):
             facts = (values.get("driverversion"), values.get("infpath"), values.get("providername"))
             bound[found[0]] = Bound(found[0], services.get(found[0]), *facts)
     return tuple(bound[name] for name in sorted(bound))
+
+
+def _keys(said: Mapping[str, list[str]], block: str) -> list[tuple[str, dict[str, str]]]:
+    """Return the keys in a block, and the values of each by name in lower case."""
+    keys = parse_reg_query("\n".join(said.get(block, ())))
+    return [(key, {name.lower(): value for name, value in values.items()}) for key, values in keys.items()]
