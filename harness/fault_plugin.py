@@ -15,9 +15,10 @@ from _pytest.reports import TestReport
 
 from harness.errors import NicproofError
 from harness.fault import FaultyCell, FaultyLauncher, load_faults
+from harness.lending import cell_of
 from harness.plugin import BENCH, Bench
 from harness.profile import load_profile
-from harness.report.examiner import VERDICT, cell_of, test_name
+from harness.report.examiner import VERDICT, test_name
 from harness.supply import ForkSupply
 
 

@@ -95,6 +95,14 @@ class LabTestbed(Testbed):
         """Say which host the DUT is a part of."""
         return str(self._dut)
 
+    @property
+    def changed(self) -> bool:
+        """Set up anew for each test: nobody knows what else goes on there."""
+        return True
+
+    def take_as_pristine(self) -> None:
+        """It is what it is."""
+
     def death(self) -> str | None:
         """No machine of ours can end."""
         return None

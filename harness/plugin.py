@@ -15,10 +15,11 @@ from harness.errors import ImageAbsent, InputError, NicproofError
 from harness.guest.base import Guest
 from harness.lab import LabSupply
 from harness.launcher import Launcher
+from harness.lending import cell_of, cell_parameter
 from harness.profile import AbsentImage, Profile, load_profile, with_own
 from harness.qemu.accel import choose_accel
 from harness.qemu.binary import find_qemu
-from harness.report.examiner import MEASUREMENTS, Examiner, cell_of, cell_parameter
+from harness.report.examiner import MEASUREMENTS, Examiner
 from harness.report.messages import show_messages
 from harness.report.performance import Measure, Measurement
 from harness.report.recorder import Recorder
@@ -53,9 +54,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--accel", choices=("auto", "kvm", "tcg"), default="auto", help="auto: KVM if it is proved to work")
     group.addoption(
         "--isolation",
-        choices=("fork", "cell"),
-        default="fork",
-        help="fork: a guest for each test (default); cell: one for all tests of a cell, for speed while developing",
+        choices=("fork", "rule", "cell"),
+        default="rule",
+        help="what has a guest to itself: fork, each case; rule (default), the cases of one test function, and what "
+        "comes after them as long as nothing has changed the guest; cell, all tests of a cell, for speed while "
+        "developing",
     )
     group.addoption("--keep", action="store_true", help="leave a failed test's guest running and say how to get in")
     group.addoption("--reports", default="reports", metavar="DIR", help="where reports go (default: reports)")
@@ -78,6 +81,7 @@ EXAMINER = pytest.StashKey[Examiner]()
 def pytest_configure(config: pytest.Config) -> None:
     """Settle profile, cells and QEMU before anything else; a mistake is one line, and a report that says so."""
     config.addinivalue_line("markers", "requirement(*clauses): what a test checks")
+    config.addinivalue_line("markers", "own_guest: each case of a test has a guest to itself")
     config.addinivalue_line("markers", "applies_to(predicate): the cells that a test is about")
     wish: str | None = config.getoption("profile")
     if wish is None or config.getoption("help") or config.getoption("version"):
@@ -187,17 +191,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def testbed(cell: Cell, pytestconfig: pytest.Config) -> Iterator[Testbed]:
-    """A running guest of the cell, its DUT and both ends of its cable: this test's own, unless --isolation cell."""
+    """A running guest of the cell, its DUT and both ends of its cable, as no test has changed it (--isolation)."""
     examiner = pytestconfig.stash[EXAMINER]
-    shared = pytestconfig.getoption("isolation") == "cell"
-    bed = examiner.shared.pop(cell.id, None) if shared else None
-    if bed is None:
-        bed = examiner.supply(pytestconfig.stash[BENCH].supply, cell)
+    bed = examiner.lender.lend(pytestconfig.stash[BENCH].supply, cell)
     try:
         examiner.attend(bed)
         yield bed
     finally:
-        examiner.release(bed, reuse=shared)
+        examiner.release(bed)
 
 
 @pytest.fixture

@@ -103,6 +103,7 @@ def meet(pairs: Sequence[Pair], suites: Path, faults: Path, pytest_options: Sequ
         command = [
             *(sys.executable, "-m", "pytest", str(suites), f"--rootdir={ROOT}", f"--confcutdir={ROOT}"),
             *("-p", "harness.plugin", "-p", "harness.fault_plugin", f"--fault-plan={file}"),
+            "--isolation=fork",
             *(f"--reports={folder}/reports", *pytest_options),
         ]
         with output.open("wb") as everything:

@@ -21,6 +21,10 @@ def applies_to(cells: Callable[[Cell], bool]) -> Callable[[Test], Test]:
     return pytest.mark.applies_to.with_args(cells)  # a mark that is called with a function alone decorates it
 
 
+own_guest = pytest.mark.own_guest
+"""Each case has a guest to itself: it floods or confuses one, or would find what the case before has made."""
+
+
 def length_id(octets: int) -> str:
     """Name a parameter by its length."""
     return f"{octets}-octets"

@@ -71,7 +71,7 @@ class Ahead:
         self._made: tuple[str, Future[Testbed]] | None = None
 
     def begin(self, launcher: Launcher, cell: Cell, saved: Saved) -> None:
-        """Begin to make a testbed of the cell; until it is taken its guest stands still."""
+        """Begin to make a testbed of the cell, unless one waits; until it is taken its guest stands still."""
 
         def make() -> Testbed:
             bed = launcher.fork(cell, saved)
@@ -83,6 +83,8 @@ class Ahead:
                 raise
             return bed
 
+        if self._made is not None and self._made[0] == cell.id:
+            return
         self.drop()
         self._made = cell.id, self._thread.submit(make)
 

@@ -90,6 +90,7 @@ class Testbed:
         self.boot_console = ""
         self.boot_screen: bytes | None = None
         self._closed = False
+        self._changed = False
         self._end: str | None = None
         """How the guest had broken when it was closed, which nobody can ask any more."""
 
@@ -235,8 +236,21 @@ class Testbed:
     def log_out(self) -> None:
         """Let go of the guest; the next question to it logs in anew."""
         if "guest" in self.__dict__:
+            self._changed = self._changed or self.guest.changed
             self.guest.close()
             del self.__dict__["guest"]
+
+    @property
+    def changed(self) -> bool:
+        """Whether the guest or its machine may be another than it was: by an operation, or by what QEMU was told."""
+        asked = "guest" in self.__dict__ and self.guest.changed
+        return self._changed or asked or self.vm.killed or self.vm.monitor.changed
+
+    def take_as_pristine(self) -> None:
+        """Count changes from now on."""
+        self._changed = self.vm.monitor.changed = False
+        if "guest" in self.__dict__:
+            self.guest.changed = False
 
     def stop(self) -> None:
         """Stop the machine: no time passes in it until it goes on."""

@@ -22,13 +22,15 @@ from harness.endpoint.cable import Direction
 from harness.endpoint.wire import Wire
 from harness.errors import Unsupported
 from harness.guest.base import Guest
-from harness.suite import applies_to, requirement
+from harness.suite import applies_to, own_guest, requirement
 from harness.testbed import Testbed
 from harness.traffic.exchange import IN_RING
 from harness.traffic.frames import BACKGROUND, HEADER, SEED, frame
 from harness.traffic.fuzz import KINDS, fuzzed, past_the_end
 from harness.traffic.liveness import what_fails_as_seen
 from harness.traffic.stimulus import flood, flood_in_background, load, resolve_repeatedly
+
+pytestmark = own_guest
 
 FUZZED = 2000
 """Frames of each kind."""

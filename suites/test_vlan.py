@@ -23,7 +23,7 @@ from harness.endpoint.wire import Wire
 from harness.guest.base import Guest
 from harness.guest.offloads import Offload
 from harness.station import DUT, TAGGED_WIRE, WIRE
-from harness.suite import Disturb, after_down_and_up_and_reset, requirement
+from harness.suite import Disturb, after_down_and_up_and_reset, own_guest, requirement
 from harness.traffic.exchange import DEADLINE_S, vlans_reached
 from harness.traffic.frames import (
     IPV4,
@@ -35,6 +35,8 @@ from harness.traffic.frames import (
     frame,
     random_payloads,
 )
+
+pytestmark = own_guest
 
 VID = 5
 OTHER_VID = 1000

@@ -376,6 +376,9 @@ def test_a_killed_harness_takes_its_guests_along_and_the_next_run_sweeps(how: tu
     run.process.wait(30)
     if "--keep" not in how:
         wait_until("the guest's end", lambda: gone(guest))
+    # A worker outlives its controller for as long as it takes to notice, and what it uses is not swept before.
+    makers = [int(folder.name.partition("-")[0]) for folder in run.directories()]
+    wait_until("the end of all its processes", lambda: all(map(gone, makers)))
     cases = run.ended().cases
     assert cases["test_first"].outcome == "passed"
     assert cases["test_third"].message == NOT_RUN
@@ -439,6 +442,59 @@ def test_a_kept_guest_lets_the_user_in_and_ends_when_he_says_so(start: Start) ->
     wait_until("the guest's end", lambda: not run.guests())
     rundir.sweep()
     assert not folder.exists()
+
+
+def test_guest_serves_the_cases_of_a_rule_and_what_follows_until_something_has_changed_it(start: Start) -> None:
+    suite = """
+        import pytest
+        from harness.suite import own_guest
+
+        GUESTS = []
+
+        def is_new(testbed):
+            GUESTS.append(testbed.vm.pid)
+            return GUESTS[-1] not in GUESTS[:-1]
+
+        twice = pytest.mark.parametrize("octets", [1000, 1400])
+
+        def test_first_only_looks(testbed, guest):
+            assert is_new(testbed)
+            assert guest.mtu() == 1500
+
+        def test_next_has_the_same(testbed):
+            assert not is_new(testbed)
+
+        @twice
+        def test_cases_that_change_it_have_it_too(testbed, guest, octets):
+            assert not is_new(testbed)
+            assert guest.set_mtu(octets)
+
+        def test_behind_them_is_a_new_one(testbed, guest):
+            assert is_new(testbed)
+            assert guest.mtu() == 1500
+            testbed.plug.pull_cable()
+
+        def test_what_qemu_was_told_counts_too(testbed):
+            assert is_new(testbed)
+
+        @own_guest
+        @twice
+        def test_marked_cases_have_their_own(testbed, octets):
+            assert is_new(testbed)
+
+        @twice
+        def test_skipped_half_way_leaves_none(testbed, guest, octets):
+            assert is_new(testbed)
+            guest.set_mtu(octets)
+            pytest.skip("half-way")
+    """
+    run = start(suite, *HERE, *CELL)
+    cases = run.ended().cases
+    skipped = [name for name, case in cases.items() if case.outcome == "skipped"]
+    assert {name: case.message for name, case in cases.items() if case.outcome == "failure"} == {}
+    assert [name.partition("[")[0] for name in skipped] == ["test_skipped_half_way_leaves_none"] * 2
+    assert len(cases) == 10
+    assert remains(run) == []
 
 
 def test_tests_of_a_cell_may_share_a_guest_until_one_fails(start: Start) -> None:

@@ -4,13 +4,51 @@ A guest overrides what it can do. What it leaves alone raises `Unsupported`, whi
 asks for operations, never for an operating system.
 """
 
-from typing import NoReturn
+from collections.abc import Callable
+from functools import wraps
+from inspect import isfunction
+from typing import Any, NoReturn, TypeVar, cast
 
 from harness.errors import Unsupported
 
+_LOOKING = """
+access carrier_changes channel_limit channels checksum_errors close counters device_statistics driver
+driver_information driver_package eeprom endpoint frames_by_receive_queue full_duplex function_interfaces
+functions_enabled functions_offered handled hash_fields identity indirection_table interrupts is_present
+kernel_memory_kib link link_settings log mac mtu mtu_range offloads permanent_mac ping queue_statistics
+queue_vectors receive_ring register_dump release ring_limits rings settings statistics statistics_by_source
+wait_link wake_events warnings
+"""
+LOOKING = frozenset(_LOOKING.split())
+"""The operations that leave a guest as it is; any other may leave it another."""
+
+Operation = TypeVar("Operation", bound=Callable[..., Any])
+
+
+def _changing(operation: Operation) -> Operation:
+    @wraps(operation)
+    def noted(self: "Operations", *arguments: Any, **named: Any) -> Any:
+        self.changed = True
+        return operation(self, *arguments, **named)
+
+    return cast(Operation, noted)
+
 
 class Operations:
-    """Operations on a guest, each of which may be lacking."""
+    """Operations on a guest, each of which may be lacking.
+
+    Attributes:
+        changed: whether one was asked for that may have left the guest another than it was.
+    """
+
+    changed = False
+
+    def __init_subclass__(cls) -> None:
+        """Have every operation note that it was asked for, except those that only look."""
+        super().__init_subclass__()
+        for name, operation in list(vars(cls).items()):
+            if isfunction(operation) and not name.startswith("_") and name not in LOOKING:
+                setattr(cls, name, _changing(operation))
 
     lacks = "nobody can log in to this guest (profile: control: none)"
     """Why an operation is lacking."""

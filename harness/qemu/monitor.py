@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 import socket
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
@@ -14,6 +15,10 @@ from harness.errors import NicproofError
 logging.getLogger("qemu.qmp").setLevel(logging.CRITICAL)
 
 Result = TypeVar("Result")
+HUMAN = "human-monitor-command"
+_SHOWING = re.compile("(x-)?query-.*|trace-event-set-state|screendump|stop|cont|info|i|o|xp")
+"""Commands of both monitors that leave the machine what it is; `o` writes the address that PCI's registers are read at,
+which is then put back (pci.py)."""
 
 
 class MonitorLost(NicproofError):
@@ -31,6 +36,7 @@ class Monitor:
 
     Attributes:
         closed: whether QEMU was seen to close it, which it does only when it ends.
+        changed: whether QEMU was told to do something to the machine, other than to show it or to let it stand still.
     """
 
     def __init__(self, connection: socket.socket, command_deadline_s: float = 30.0) -> None:
@@ -38,6 +44,7 @@ class Monitor:
         self._client = QMPClient("nicproof")
         self._deadline_s = command_deadline_s
         self.closed = False
+        self.changed = False
         self._heard = EventListener()
         self._client.register_listener(self._heard)
         self._fates = EventListener(names=("RESET", "SHUTDOWN", "GUEST_PANICKED"))
@@ -66,6 +73,8 @@ class Monitor:
             MonitorLost: QEMU is gone or silent.
         """
         names = {name.replace("_", "-"): value for name, value in arguments.items()}
+        said = str(names["command-line"]).split()[0] if command == HUMAN else command
+        self.changed = self.changed or not _SHOWING.fullmatch(said)
         try:
             return self._run(self._client.execute(command, names), command)
         except MonitorLost:
@@ -74,7 +83,7 @@ class Monitor:
 
     def human(self, command: str) -> str:
         """Run a command of the human monitor and return what it prints, with plain line ends."""
-        text = self.execute("human-monitor-command", command_line=command)
+        text = self.execute(HUMAN, command_line=command)
         return str(text).replace("\r\n", "\n")
 
     def wait_event(self, what: str, wanted: Callable[[dict[str, Any]], bool], deadline_s: float) -> dict[str, Any]:

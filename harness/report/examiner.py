@@ -4,7 +4,7 @@ Runs in the process that runs the tests. The verdict travels to the controller i
 """
 
 import datetime
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -19,14 +19,11 @@ from harness.endpoint.cable import CableStuck
 from harness.errors import NicproofError, Unsupported
 from harness.guest.base import Guest
 from harness.guest.transport import CommandFailed
-from harness.qemu.process import QemuDied
-from harness.readiness import BootFailure
+from harness.lending import Lender, cell_of
 from harness.report.artifacts import Artifacts
 from harness.report.known_issues import load_ledger
 from harness.report.performance import Measurement
-from harness.report.progress import report_phase
 from harness.report.verdict import Outcome, Verdict
-from harness.supply import Supply
 from harness.testbed import Testbed
 
 VERDICT = "nicproof_verdict"
@@ -49,78 +46,35 @@ def test_name(node_id: str, cell_id: str) -> str:
     return f"{head}[{rest}]" if rest else head
 
 
-def cell_parameter(item: pytest.Item) -> object:
-    """Return what a test of the suites has in the place of its cell; None for any other test."""
-    callspec = getattr(item, "callspec", None)
-    return callspec.params.get("cell") if callspec else None
-
-
-def cell_of(item: pytest.Item) -> Cell | None:
-    """Return the cell that a test of the suites runs on; None for any other test."""
-    cell = cell_parameter(item)
-    return cell if isinstance(cell, Cell) else None
-
-
 class Examiner:
-    """Hands out testbeds, watches what becomes of them, and turns pytest's outcomes into verdicts.
+    """Watches what becomes of testbeds, and turns pytest's outcomes into verdicts.
 
     Attributes:
-        shared: the guests that the next test of their cell may use on (--isolation cell).
+        lender: who hands the testbeds out.
         facts: what became known of a cell and is not yet reported.
     """
 
     def __init__(self, config: pytest.Config, qemu_version: Version | None) -> None:
         self._config = config
+        self.lender = Lender(config.getoption("isolation"))
         self._qemu_version = qemu_version
         self._ledger = load_ledger()
-        self._unusable: dict[str, str] = {}
-        self._failed_to_boot: set[str] = set()
-        self._last_words: dict[str, Mapping[str, str | bytes]] = {}
         self._kernel: dict[str, str] = {}
         self._before: dict[str, dict[str, str]] = {}
         self._bed: Testbed | None = None
-        self._ended_well = True
+        self._ended_well = self._passed = True
         self._kept = ""
-        self.shared: dict[str, Testbed] = {}
         self.facts: dict[str, dict[str, str]] = {}
-        self._next: Cell | None = None
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_protocol(self, nextitem: pytest.Item | None) -> None:
-        """Note which cell the next test is about."""
-        self._next = cell_of(nextitem) if nextitem is not None else None
-
-    def supply(self, source: Supply, cell: Cell) -> Testbed:
-        """Return a pristine testbed of the cell.
-
-        Raises:
-            NicproofError: the cell cannot be had; said at once for each further test, not after another long wait. Only
-                a boot gets a second chance, with the next test: that it failed need not be the cell's fault.
-        """
-        for other in [name for name in self.shared if name != cell.id]:
-            self.shared.pop(other).close()
-        if cell.id in self._unusable:
-            raise NicproofError(self._unusable[cell.id])
-        try:
-            source.prepare(cell)
-        except NicproofError as error:
-            if isinstance(error, BootFailure):
-                self._last_words[cell.id] = error.papers
-            if not isinstance(error, QemuDied | BootFailure) or cell.id in self._failed_to_boot:
-                self._unusable[cell.id] = str(error)
-            self._failed_to_boot.add(cell.id)
-            raise
-        report_phase(cell.id, "fork")
-        bed = source.testbed(cell)
-        report_phase(cell.id, "tests")
-        if self._next == cell and self._config.getoption("isolation") == "fork":
-            source.expect(cell)
-        return bed
+    def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> None:
+        """Have the lender know what this test needs and what the next is about."""
+        self.lender.begin(item, nextitem)
 
     def attend(self, bed: Testbed) -> None:
         """Begin a test on `bed`; what is known of a pristine guest is noted once for each cell."""
         self._bed = bed
-        self._ended_well = True
+        self._ended_well = self._passed = True
         if bed.cell.id in self._before:
             return
         facts = {"machine": bed.place(), "kernel": "unknown", "driver": "unknown"}
@@ -135,21 +89,20 @@ class Examiner:
         self.facts.setdefault(bed.cell.id, {}).update(facts)
         self._before[bed.cell.id] = _state(bed)
 
-    def release(self, bed: Testbed, *, reuse: bool) -> None:
+    def release(self, bed: Testbed) -> None:
         """End a test on `bed`: keep its guest for the user, pass it on to the next test, or end it."""
         if not self._ended_well and self._config.getoption("keep") and bed.death() is None:
             rundir.keep(bed.vm.directory)
             self._kept = f"{bed.cell.id}: the guest is kept. {how_to_get_in(bed)}"
-        elif reuse and self._ended_well and not _broken(bed):
-            self.shared[bed.cell.id] = bed
+        elif self._ended_well and not _broken(bed):
+            self.lender.take_back(bed, passed=self._passed)
         else:
             bed.close()
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self) -> None:
-        """End the guests that no test uses any more; last, as an interrupted test gives its guest back only now."""
-        while self.shared:
-            self.shared.popitem()[1].close()
+        """End the guest that no test uses any more; last, as an interrupted test gives its guest back only now."""
+        self.lender.close()
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
@@ -198,6 +151,7 @@ class Examiner:
             datetime.date.today(),
         )
         self._ended_well = verdict.outcome in (Outcome.PASSED, Outcome.SKIPPED) and outcome is not Outcome.FAILED
+        self._passed = outcome is Outcome.PASSED
         if verdict.outcome in (Outcome.FAILED, Outcome.ERROR):
             self._collect(artifacts, item, cell, ask=call.when != "teardown")
         return verdict
@@ -253,10 +207,10 @@ class Examiner:
 
     def _collect(self, artifacts: Artifacts, item: pytest.Item, cell: Cell, *, ask: bool) -> None:
         """Keep what explains a failure; what a guest that is gone or dead cannot tell any more is left out."""
-        artifacts.write_reproduce(reproduce(self._config, item.nodeid, cell))
+        artifacts.write_reproduce(reproduce(self._config, self.lender.served or [item.nodeid], cell))
         bed = self._bed
         if bed is None:
-            for name, content in self._last_words.get(cell.id, {}).items():
+            for name, content in self.lender.last_words.get(cell.id, {}).items():
                 artifacts.write(name, content)
             return
         for name, content in bed.papers().items():
@@ -301,12 +255,12 @@ def _state(bed: Testbed) -> dict[str, str]:
     return state
 
 
-def reproduce(config: pytest.Config, node_id: str, cell: Cell) -> list[str]:
-    """Return the command that runs just one test again, on the same QEMU."""
-    names = ("profile", "qemu", "accel", "kernel", "modules", "endpoint", "dut")
+def reproduce(config: pytest.Config, node_ids: Sequence[str], cell: Cell) -> list[str]:
+    """Return the command that runs a test again, behind those that its guest had served, on the same QEMU."""
+    names = ("profile", "qemu", "accel", "kernel", "modules", "endpoint", "dut", "isolation")
     chosen = [f"--{name}={value}" for name in names if (value := config.getoption(name))]
     chosen += [f"--driver={given}" for given in config.getoption("driver")]
-    return ["./run", "pytest", node_id, *chosen, f"--nic={cell.nic.name}", f"--irq={cell.mode}", "-n", "0"]
+    return ["./run", "pytest", *node_ids, *chosen, f"--nic={cell.nic.name}", f"--irq={cell.mode}", "-n", "0"]
 
 
 def how_to_get_in(bed: Testbed) -> str:

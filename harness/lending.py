@@ -1,0 +1,125 @@
+"""Who has which guest: each test gets a pristine one, or one that those before it have left fit for it."""
+
+from collections.abc import Mapping
+
+import pytest
+
+from harness.cell import Cell
+from harness.errors import NicproofError
+from harness.qemu.process import QemuDied
+from harness.readiness import BootFailure
+from harness.report.progress import report_phase
+from harness.supply import Supply
+from harness.testbed import Testbed
+
+
+def cell_parameter(item: pytest.Item) -> object:
+    """Return what a test of the suites has in the place of its cell; None for any other test."""
+    callspec = getattr(item, "callspec", None)
+    return callspec.params.get("cell") if callspec else None
+
+
+def cell_of(item: pytest.Item) -> Cell | None:
+    """Return the cell that a test of the suites runs on; None for any other test."""
+    cell = cell_parameter(item)
+    return cell if isinstance(cell, Cell) else None
+
+
+class Lender:
+    """Lends testbeds to the tests of one process, one at a time.
+
+    Attributes:
+        served: the tests that the present guest has served, by node id, in order; the last is the present one.
+        last_words: what explains why a cell did not boot: files by name, by cell.
+    """
+
+    def __init__(self, isolation: str) -> None:
+        """Lend by one of three rules.
+
+        Args:
+            isolation: what has a guest to itself. "fork": each case. "rule": the cases of one test function, and what
+                comes after them as long as nothing has changed the guest; a test marked `own_guest` as with "fork".
+                "cell": all tests of a cell.
+        """
+        self._isolation = isolation
+        self.served: list[str] = []
+        self.last_words: dict[str, Mapping[str, str | bytes]] = {}
+        self._unusable: dict[str, str] = {}
+        self._failed_to_boot: set[str] = set()
+        self._left: Testbed | None = None
+        self._test = ""
+        self._next: Cell | None = None
+        self._own_guest = self._same_rule_next = False
+
+    def begin(self, item: pytest.Item, following: pytest.Item | None) -> None:
+        """Take notice of the test that comes now and of the one behind it."""
+        self._test = item.nodeid
+        self._own_guest = self._isolation == "fork" or item.get_closest_marker("own_guest") is not None
+        self._next = cell_of(following) if following is not None else None
+        self._same_rule_next = following is not None and _rule(following) == _rule(item)
+
+    def lend(self, source: Supply, cell: Cell) -> Testbed:
+        """Return a testbed of the cell for the present test.
+
+        Raises:
+            NicproofError: the cell cannot be had; said at once for each further test, not after another long wait. Only
+                a boot gets a second chance, with the next test: that it failed need not be the cell's fault.
+        """
+        left, self._left = self._left, None
+        if left is not None and (left.cell.id != cell.id or self._own_guest):
+            left.close()
+            left = None
+        if left is None:
+            self.served.clear()
+            left = self._pristine(source, cell)
+        self.served.append(self._test)
+        return left
+
+    def _pristine(self, source: Supply, cell: Cell) -> Testbed:
+        if cell.id in self._unusable:
+            raise NicproofError(self._unusable[cell.id])
+        try:
+            source.prepare(cell)
+        except NicproofError as error:
+            if isinstance(error, BootFailure):
+                self.last_words[cell.id] = error.papers
+            if not isinstance(error, QemuDied | BootFailure) or cell.id in self._failed_to_boot:
+                self._unusable[cell.id] = str(error)
+            self._failed_to_boot.add(cell.id)
+            raise
+        report_phase(cell.id, "fork")
+        bed = source.testbed(cell)
+        bed.take_as_pristine()
+        report_phase(cell.id, "tests")
+        if self._next == cell and self._isolation != "cell":
+            source.expect(cell)
+        return bed
+
+    def take_back(self, bed: Testbed, *, passed: bool) -> None:
+        """Keep for the next test a testbed with which all is well, or end it.
+
+        Args:
+            bed: the present test's.
+            passed: whether that came to its end; one that is skipped half-way leaves what it has begun.
+        """
+        match self._isolation:
+            case "cell":
+                serves_on = True
+            case "rule" if not self._own_guest:
+                serves_on = not bed.changed or (self._same_rule_next and passed)
+            case _:
+                serves_on = False
+        if serves_on:
+            self._left = bed
+        else:
+            bed.close()
+
+    def close(self) -> None:
+        """End the testbed that no test uses any more."""
+        if self._left is not None:
+            self._left.close()
+
+
+def _rule(item: pytest.Item) -> tuple[Cell | None, str]:
+    """Return the cell and the test function, without its case."""
+    return cell_of(item), item.nodeid.partition("[")[0]

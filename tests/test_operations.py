@@ -1,0 +1,37 @@
+"""Which operations change a guest."""
+
+import pytest
+
+from harness.errors import Unsupported
+from harness.guest.base import Guest
+from harness.guest.operations import LOOKING
+
+
+class MuteGuest(Guest):
+    """Does what it is asked, whatever that is."""
+
+    def mtu(self) -> int:
+        return 1500
+
+    def set_mtu(self, octets: int) -> bool:
+        return True
+
+
+def test_operations_that_only_look_are_operations_of_a_guest() -> None:
+    assert [name for name in sorted(LOOKING) if not callable(getattr(Guest, name, None))] == []
+
+
+def test_guest_that_was_only_looked_at_is_as_it_was() -> None:
+    guest = MuteGuest()
+    assert guest.mtu() == 1500
+    assert not guest.changed
+    assert guest.set_mtu(1400)
+    assert guest.changed
+    assert not MuteGuest().changed
+
+
+def test_operation_that_is_lacking_counts_as_a_change() -> None:
+    guest = MuteGuest()
+    with pytest.raises(Unsupported):
+        guest.reset_nic()
+    assert guest.changed
