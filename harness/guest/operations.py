@@ -44,10 +44,12 @@ class Operations:
     changed = False
 
     def __init_subclass__(cls) -> None:
-        """Have every operation note that it was asked for, except those that only look."""
+        """Have every operation note that it was asked for, except those that only look and those that are lacking."""
         super().__init_subclass__()
         for name, operation in list(vars(cls).items()):
-            if isfunction(operation) and not name.startswith("_") and name not in LOOKING:
+            if not isfunction(operation) or name.startswith("_") or name in LOOKING:
+                continue
+            if cls._unsupported.__name__ not in operation.__code__.co_names:
                 setattr(cls, name, _changing(operation))
 
     lacks = "nobody can log in to this guest (profile: control: none)"
