@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 from harness.endpoint.cable import Direction
-from harness.errors import NicproofError
+from harness.errors import InputError, NicproofError
 from harness.profile import Typed
 from harness.qemu.console import Console
 from harness.qemu.process import QemuDied
@@ -36,6 +36,7 @@ def wait_ready(bed: Testbed, heard: int = 0) -> None:
 
     Raises:
         BootFailure: the guest broke, or was not ready within the profile's deadline.
+        InputError: the profile has a mistake that lets nobody in.
         QemuDied: QEMU ended meanwhile.
     """
     cell, console = bed.cell, bed.vm.console
@@ -47,6 +48,8 @@ def wait_ready(bed: Testbed, heard: int = 0) -> None:
         nonlocal refusal
         try:
             bed.connect().close()
+        except InputError:  # no waiting heals it
+            raise
         except NicproofError as error:
             refusal = f" ({error})"
             return False
