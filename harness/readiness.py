@@ -163,12 +163,12 @@ def reboot(bed: Testbed) -> None:
     settle(bed)
 
 
-def settle(bed: Testbed) -> None:
+def settle(bed: Testbed, deadline_s: float = SETTLE_DEADLINE_S) -> None:
     """Wait until the DUT answers: a virtual function's IPv6 address comes later than its lease.
 
     One that never does is let go on: that is for the tests to find.
     """
-    end = time.monotonic() + SETTLE_DEADLINE_S
+    end = time.monotonic() + deadline_s
     answers = [_answers_arp]
     if "icmpv6" not in bed.cell.profile.lacks:
         answers.append(_answers_solicitation)

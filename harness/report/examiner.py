@@ -15,6 +15,7 @@ from packaging.version import Version
 
 from harness import rundir
 from harness.cell import Cell
+from harness.driver_install import DriverRefused, NotInstalled
 from harness.endpoint.cable import CableStuck
 from harness.errors import NicproofError, Unsupported
 from harness.guest.base import Guest
@@ -73,7 +74,7 @@ class Examiner:
         self._config = config
         self._qemu_version = qemu_version
         self._ledger = load_ledger()
-        self._unusable: dict[str, str] = {}
+        self._unusable: dict[str, NicproofError] = {}
         self._failed_to_boot: set[str] = set()
         self._last_words: dict[str, Mapping[str, str | bytes]] = {}
         self._kernel: dict[str, str] = {}
@@ -100,14 +101,14 @@ class Examiner:
         for other in [name for name in self.shared if name != cell.id]:
             self.shared.pop(other).close()
         if cell.id in self._unusable:
-            raise NicproofError(self._unusable[cell.id])
+            raise self._unusable[cell.id].with_traceback(None)
         try:
             source.prepare(cell)
         except NicproofError as error:
-            if isinstance(error, BootFailure):
+            if isinstance(error, BootFailure | NotInstalled):
                 self._last_words[cell.id] = error.papers
             if not isinstance(error, QemuDied | BootFailure) or cell.id in self._failed_to_boot:
-                self._unusable[cell.id] = str(error)
+                self._unusable[cell.id] = error
             self._failed_to_boot.add(cell.id)
             raise
         report_phase(cell.id, "fork")
@@ -130,6 +131,9 @@ class Examiner:
                 self._kernel[bed.cell.id] = facts["kernel"]
                 driver = bed.guest.driver()
                 facts |= {"driver": driver.name, "driver version": driver.version}
+            if (package := bed.driver_package) is not None:
+                facts |= {"driver package": f"{package.name} {package.version} of {package.provider}"}
+                facts |= {"driver signature": package.signature}
         except NicproofError as error:
             facts["driver"] = f"unknown: {error}"
         self.facts.setdefault(bed.cell.id, {}).update(facts)
@@ -215,6 +219,8 @@ class Examiner:
         message = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         if isinstance(error, pytest.skip.Exception | Unsupported):
             return Outcome.SKIPPED, message, False
+        if isinstance(error, DriverRefused):  # before any test: a driver that is not in use passes none
+            return Outcome.FAILED, message, False
         if call.when == "call" and isinstance(
             error, AssertionError | pytest.fail.Exception | CommandFailed | CableStuck
         ):
