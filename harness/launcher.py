@@ -4,17 +4,21 @@ import hashlib
 import json
 import logging
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from harness import cache, rundir
 from harness.cell import Cell
+from harness.driver_install import install
 from harness.endpoint.bootstrap import leave_worker
 from harness.endpoint.cable import Impairment
 from harness.endpoint.remote import EndpointError
 from harness.errors import NicproofError, Unsupported
+from harness.guest.packages import DriverPackage
 from harness.image import BootImage, build_image
 from harness.image.content import joined_hash
+from harness.image.windows.own_package import OwnPackage
+from harness.own import own_package
 from harness.profile import BuiltImage, DiskImage
 from harness.qemu import machine, snapshot
 from harness.qemu.accel import Accel
@@ -63,8 +67,13 @@ class Saved:
 
     @property
     def card(self) -> Path:
-        """Which cell it is and what its checksums must be, as JSON."""
+        """Which cell it is, what its checksums must be, and which driver package was installed, as JSON."""
         return self.folder / "card.json"
+
+    @property
+    def driver_package(self) -> DriverPackage:
+        """The package of the user's own that was installed, where one was to be."""
+        return DriverPackage(**json.loads(self.card.read_text())["driver package"])
 
     @property
     def console(self) -> Path:
@@ -153,6 +162,7 @@ class Launcher:
         testbed = self._start(cell, saved.image, impairment, **own, incoming=True)
         testbed.boot_console = said
         testbed.boot_screen = saved.screen.read_bytes() if saved.screen.exists() else None
+        testbed.driver_package = saved.driver_package if cell.nic.name in cell.profile.packages else None
         try:
             snapshot.load(testbed.vm, saved.state)
             if cell.nic.virtual_function:
@@ -171,6 +181,10 @@ class Launcher:
         Args:
             cell: the cell.
             boot_cell: boot this one instead (a deliberately wrong one).
+
+        Raises:
+            DriverRefused: the guest does not take the driver package that the user gives it.
+            NicproofError: it could not be booted, installed into or saved.
         """
         booted = boot_cell or cell
         report_phase(cell.id, "image")
@@ -178,22 +192,28 @@ class Launcher:
         hardware = machine.hardware(booted, image, self.accel)
         ready = booted.profile.ready.model_dump_json(exclude={"deadline_s"})
         serial = ["serial"] if booted.profile.control == "serial" else []
-        key = joined_hash([self.qemu.build_id, image.key, ready, *serial, *hardware.arguments])
+        package = own_package(booted.profile, booted.nic.name)
+        driver = [package.key] if package else []
+        key = joined_hash([self.qemu.build_id, image.key, ready, *serial, *driver, *hardware.arguments])
         folder = cache.publish(
             "snapshots",
             key,
-            lambda folder: self._save(booted, Saved(folder, image)),
+            lambda folder: self._save(booted, Saved(folder, image), package),
             what=f"the snapshot of {cell.id}",
             valid=_check,
             needs_mib=2 * hardware.memory_mib,
         )
         return Saved(folder, image)
 
-    def _save(self, cell: Cell, saved: Saved) -> None:
+    def _save(self, cell: Cell, saved: Saved, package: OwnPackage | None) -> None:
         testbed = self.boot(cell, saved.image, saved.memory)
+        facts: dict[str, object] = {}
         try:
             if cell.profile.control != "none":
                 self._log_in(testbed)
+            if package is not None:
+                report_phase(cell.id, "driver")
+                facts["driver package"] = asdict(install(testbed, package))
             if not cell.nic.virtual_function:  # which is made in each fork
                 settle(testbed)
             report_phase(cell.id, "snapshot")
@@ -208,8 +228,8 @@ class Launcher:
                 (testbed.vm.directory / UEFI).rename(saved.uefi_variables)
         finally:
             testbed.close()
-        card = {"cell": cell.id, "sha256": {name: _digest(saved.folder / name) for name in ("state", "memory")}}
-        saved.card.write_text(json.dumps(card))
+        digests = {name: _digest(saved.folder / name) for name in ("state", "memory")}
+        saved.card.write_text(json.dumps({"cell": cell.id, "sha256": digests, **facts}))
 
     def _log_in(self, testbed: Testbed) -> None:
         """Have the guest load what a first login and the endpoint load, so that no fork has to."""

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import pytest
 
 from harness.cell import Cell
+from harness.driver_install import NotInstalled
 from harness.errors import NicproofError
 from harness.qemu.process import QemuDied
 from harness.readiness import BootFailure
@@ -44,7 +45,7 @@ class Lender:
         self._isolation = isolation
         self.served: list[str] = []
         self.last_words: dict[str, Mapping[str, str | bytes]] = {}
-        self._unusable: dict[str, str] = {}
+        self._unusable: dict[str, NicproofError] = {}
         self._failed_to_boot: set[str] = set()
         self._left: Testbed | None = None
         self._test = ""
@@ -77,14 +78,14 @@ class Lender:
 
     def _pristine(self, source: Supply, cell: Cell) -> Testbed:
         if cell.id in self._unusable:
-            raise NicproofError(self._unusable[cell.id])
+            raise self._unusable[cell.id].with_traceback(None)
         try:
             source.prepare(cell)
         except NicproofError as error:
-            if isinstance(error, BootFailure):
+            if isinstance(error, BootFailure | NotInstalled):
                 self.last_words[cell.id] = error.papers
             if not isinstance(error, QemuDied | BootFailure) or cell.id in self._failed_to_boot:
-                self._unusable[cell.id] = str(error)
+                self._unusable[cell.id] = error
             self._failed_to_boot.add(cell.id)
             raise
         report_phase(cell.id, "fork")

@@ -16,7 +16,8 @@ from harness.guest.base import Guest
 from harness.lab import LabSupply
 from harness.launcher import Launcher
 from harness.lending import cell_of, cell_parameter
-from harness.profile import AbsentImage, Profile, load_profile, with_own
+from harness.own import with_own
+from harness.profile import AbsentImage, Profile, load_profile
 from harness.qemu.accel import choose_accel
 from harness.qemu.binary import find_qemu
 from harness.report.examiner import MEASUREMENTS, Examiner
@@ -40,8 +41,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--driver",
         action="append",
         default=[],
-        metavar="NAME=FILE.ko",
-        help="a module of your own in the place of the guest kernel's (repeatable)",
+        metavar="NAME=FILE",
+        help="a driver of your own (repeatable): NAME=FILE.ko, a module in the place of the guest kernel's NAME; for a "
+        "Windows NAME=FILE.inf, a package for the NIC model NAME, or for those that the profile's driver NAME drives",
     )
     group.addoption(
         "--endpoint",
@@ -122,7 +124,7 @@ def _profile(config: pytest.Config, wish: str) -> Profile:
     for given in config.getoption("driver"):
         name, _, file = given.partition("=")
         if not name or not file:
-            raise InputError(f"--driver {given}: is no NAME=FILE.ko, such as e1000e=build/e1000e.ko")
+            raise InputError(f"--driver {given}: is no NAME=FILE, such as e1000e=build/e1000e.ko")
         drivers[name] = Path(file).absolute()
     kernel, modules = (
         Path(given).absolute() if (given := config.getoption(name)) else None for name in ("kernel", "modules")

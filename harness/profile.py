@@ -224,6 +224,8 @@ class Profile(Facts):
     """The file's name without `.yaml`; not in the file."""
     path: Path
     """The file; not in the file."""
+    packages: Mapping[NicName, Path] = {}
+    """Windows: the INF of the driver package that --driver gives a NIC; not in the file."""
     description: Text
     os: GuestOS
     """Whose names and files the claims are read from."""
@@ -326,50 +328,16 @@ def load_profile(wish: str) -> Profile:
     tree = without_absent_image(_inherit(file, ()), file.stem)
     problems: list[str] = []
     tree = yaml_source.expand(tree, problems)
-    for field in ("name", "path"):
+    not_in_a_file = {field: "a profile is named after its file" for field in ("name", "path")}
+    for field, why in {**not_in_a_file, "packages": "a driver package is given by --driver NAME=FILE.inf"}.items():
         if own := tree.entries().get(field):
-            problems.append(f"{own.mark}: {field}: unknown field; a profile is named after its file")
+            problems.append(f"{own.mark}: {field}: unknown field; {why}")
     if problems:
         raise InputError("\n".join(problems))
     start = Mark(file, 1)
     given = {"name": Node(file.stem, start), "path": Node(file, start)}
     profile = yaml_source.validate(Profile, replace(tree, value={**tree.entries(), **given}))
     return with_recorded(profile, profile.image.disk) if isinstance(profile.image, DiskImage) else profile
-
-
-def with_own(
-    profile: Profile, kernel: Path | None = None, modules: Path | None = None, drivers: Mapping[str, Path] | None = None
-) -> Profile:
-    """Return the profile with a kernel, its modules or single drivers of the user's own in its image.
-
-    Args:
-        profile: Of a built Linux image.
-        kernel: vmlinux or bzImage.
-        modules: The kernel's `lib/modules/RELEASE`.
-        drivers: Modules (.ko) by the name of the one that each replaces.
-
-    Raises:
-        InputError: A file is not there, or the profile's guest does not boot from an image that nicproof builds.
-    """
-    own: dict[str, object] = {"kernel": kernel, "modules": modules, "drivers": drivers}
-    given = {name: value for name, value in own.items() if value}
-    if not given:
-        return profile
-    if not isinstance(profile.image, BuiltImage):
-        option = {"drivers": "driver"}.get(first := next(iter(given)), first)
-        raise InputError(f"--{option}: profile {profile.name} boots from an image of its own")
-    if kernel and not kernel.is_file():
-        raise InputError(f"--kernel {kernel}: no such file; give a vmlinux or bzImage")
-    if modules and not modules.is_dir():
-        raise InputError(f"--modules {modules}: no such folder; give the kernel's lib/modules/RELEASE")
-    if modules and not (kernel or profile.image.kernel):
-        raise InputError("--modules: belongs to a kernel; add --kernel FILE")
-    for name, file in (drivers or {}).items():
-        if not file.is_file():
-            raise InputError(f"--driver {name}={file}: no such file; give a module (.ko)")
-    if kernel and not modules:
-        given["modules"] = None  # those of the profile are another kernel's
-    return profile.model_copy(update={"image": profile.image.model_copy(update=given)})
 
 
 def _find(wish: str, relative_to: Path, who: str) -> Path:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 from harness.endpoint.cable import Direction
-from harness.errors import NicproofError
+from harness.errors import InputError, NicproofError
 from harness.profile import Typed
 from harness.qemu.console import Console
 from harness.qemu.process import QemuDied
@@ -36,6 +36,7 @@ def wait_ready(bed: Testbed, heard: int = 0) -> None:
 
     Raises:
         BootFailure: the guest broke, or was not ready within the profile's deadline.
+        InputError: the profile has a mistake that lets nobody in.
         QemuDied: QEMU ended meanwhile.
     """
     cell, console = bed.cell, bed.vm.console
@@ -47,6 +48,8 @@ def wait_ready(bed: Testbed, heard: int = 0) -> None:
         nonlocal refusal
         try:
             bed.connect().close()
+        except InputError:  # no waiting heals it
+            raise
         except NicproofError as error:
             refusal = f" ({error})"
             return False
@@ -160,12 +163,12 @@ def reboot(bed: Testbed) -> None:
     settle(bed)
 
 
-def settle(bed: Testbed) -> None:
+def settle(bed: Testbed, deadline_s: float = SETTLE_DEADLINE_S) -> None:
     """Wait until the DUT answers: a virtual function's IPv6 address comes later than its lease.
 
     One that never does is let go on: that is for the tests to find.
     """
-    end = time.monotonic() + SETTLE_DEADLINE_S
+    end = time.monotonic() + deadline_s
     answers = [_answers_arp]
     if "icmpv6" not in bed.cell.profile.lacks:
         answers.append(_answers_solicitation)

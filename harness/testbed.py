@@ -19,6 +19,7 @@ from harness.endpoint.wire import Wire
 from harness.errors import NicproofError
 from harness.guest.base import Guest
 from harness.guest.linux import LinuxGuest
+from harness.guest.packages import DriverPackage
 from harness.guest.serial import SerialShell
 from harness.guest.ssh import Ssh
 from harness.guest.transport import Transport
@@ -75,9 +76,11 @@ class Testbed:
         image: what the guest booted from.
         boot_console: what the guest said before it was saved.
         boot_screen: what it showed when it was saved, as PNG; None without a display.
+        driver_package: the package of the user's own that was installed before it was saved.
     """
 
     __test__ = False  # not a class of tests, whatever its name
+    driver_package: DriverPackage | None = None
 
     def __init__(self, cell: Cell, vm: QemuProcess, image: BootImage, impairment: Impairment | None = None) -> None:
         self.cell = cell

@@ -11,7 +11,8 @@ from harness.errors import InputError
 from harness.image.driver import module_facts, replacements
 from harness.image.linux import RootTar
 from harness.image.root import debian_root
-from harness.profile import load_profile, with_own
+from harness.own import with_own
+from harness.profile import load_profile
 from tests.conftest import PROJECT, Start
 
 HERE = ("--accel", "tcg", "-n", "0")
@@ -76,7 +77,7 @@ def test_a_module_that_does_not_fit_is_refused_with_the_reason(
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (["--driver", "e1000e"], "--driver e1000e: is no NAME=FILE.ko"),
+        (["--driver", "e1000e"], "--driver e1000e: is no NAME=FILE, such as e1000e=build/e1000e.ko"),
         (["--driver", "e1000e=/no/such.ko"], "--driver e1000e=/no/such.ko: no such file"),
         (["--kernel", "/no/such"], "--kernel /no/such: no such file"),
         (["--modules", "/no/such"], "--modules /no/such: no such folder"),

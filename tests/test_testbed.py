@@ -14,11 +14,11 @@ import pytest
 from harness import rundir
 from harness.cell import Cell, find_cell
 from harness.endpoint.cable import Direction
-from harness.errors import NicproofError
+from harness.errors import InputError, NicproofError
 from harness.guest.ssh import SshError
 from harness.image import build_image
 from harness.launcher import Launcher
-from harness.profile import Ready
+from harness.profile import Ready, SshProfile
 from harness.qemu.accel import choose_accel
 from harness.qemu.binary import find_qemu
 from harness.readiness import BootFailure, reboot, wait_ready
@@ -94,6 +94,14 @@ def test_a_guest_that_refuses_the_key_is_not_ready_and_that_is_the_reason(
     bed.image = replace(bed.image, ssh_key=other_key)
     said = r"not ready within 2 s, waiting for SSH \(root@127\.0\.0\.1 port \d+ refused the key .*/key .*\); "
     with pytest.raises(BootFailure, match=said):
+        wait_ready(bed)
+
+
+def test_a_mistake_in_the_profile_is_said_at_once_and_not_waited_for(fork: Callable[[], Testbed]) -> None:
+    bed = awaiting(fork(), 10, ssh=True)
+    ssh = SshProfile(disabled_algorithms={"ciphers": ("aes128-crt",)})
+    bed.cell = replace(bed.cell, profile=bed.cell.profile.model_copy(update={"ssh": ssh}))
+    with pytest.raises(InputError, match=r"^ssh\.disabled_algorithms: aes128-crt: no such cipher; nearest: aes128-ctr"):
         wait_ready(bed)
 
 

@@ -16,8 +16,10 @@ from harness.cell import find_cell
 from harness.errors import InputError, NicproofError, Unsupported
 from harness.guest.mtu import MtuRange
 from harness.guest.offloads import Offload, OffloadState
+from harness.guest.packages import PackageRefused
 from harness.guest.queues import Rings
 from harness.guest.settings import PAUSE_AUTONEGOTIATION, RECEIVE_PAUSE, TRANSMIT_PAUSE, SettingKind
+from harness.guest.transport import CommandFailed, Completed
 from harness.guest.windows_services import ServiceState
 from harness.guest.windows_system import Adapter
 from harness.guest.winxp import WinXpGuest, hardware_id
@@ -241,3 +243,69 @@ def test_a_device_without_a_driver_says_so(guest: OnWine, prefix: Wine) -> None:
     prefix.check(rf'reg delete "HKLM\SYSTEM\CurrentControlSet\Enum\{INSTANCE}" /v Driver /f')
     with pytest.raises(NicproofError, match="no driver for PCI"):
         guest.mtu()
+
+
+class Installing(OnWine):
+    """The guest with a program that installs packages, or does as if."""
+
+    def __init__(self, wine: Wine, *, takes: bool, status: int = 0, linked: bool = True) -> None:
+        super().__init__(wine)
+        self._takes, self._status, self._linked, self._name = takes, status, linked, "net1ic64.inf"
+        self.seen: list[str] = []
+
+    def _signed_driver(self) -> dict[str, object]:
+        return {"InfName": self._name, "DriverVersion": "1.2", "IsSigned": "TRUE", "Signer": "Nobody"}
+
+    def _install(self, inf: str) -> str:
+        folder = inf.rpartition("\\")[0]
+        listed = self._transport.check(f'dir /s /b "{folder}"').splitlines()
+        self.seen = sorted(line.strip().removeprefix(f"{folder}\\") for line in listed)
+        if self._takes:
+            self._name = "oem3.inf"
+        said = "Microsoft PnP Utility\n\nFailed to add driver package: Access is denied.\nAdded driver packages: 0\n"
+        if self._status:
+            raise CommandFailed(Completed("pnputil", self._status, said, ""))
+        return said
+
+    def _link_comes(self, up: bool, deadline_s: float = 60.0) -> bool:
+        return self._linked
+
+
+def test_a_packages_files_and_folders_are_there_while_it_is_installed_and_gone_afterwards(prefix: Wine) -> None:
+    guest = Installing(prefix, takes=True)
+    prefix.check("if not exist C:\\WINDOWS\\Temp mkdir C:\\WINDOWS\\Temp")
+    before = prefix.check("dir /b C:\\WINDOWS\\Temp")
+    package = guest.install_driver({"e1q.inf": b"[Version]", "x86\\e1q.sys": b"MZ"}, "e1q.inf")
+    assert guest.seen == ["e1q.inf", "x86", "x86\\e1q.sys"]
+    assert (package.name, package.signature) == ("oem3.inf", "by Nobody")
+    assert prefix.check("dir /b C:\\WINDOWS\\Temp") == before
+
+
+SAID = "Microsoft PnP Utility; Failed to add driver package: Access is denied.; Added driver packages: 0"
+
+
+@pytest.mark.parametrize(
+    ("takes", "status", "linked", "says"),
+    [
+        (False, 5, True, f"e1q.inf: {SAID}"),
+        (
+            False,
+            0,
+            True,
+            f"e1q.inf: Windows goes on using net1ic64.inf, version 1.2, and said: {SAID}; it takes",
+        ),
+        (True, 0, False, "e1q.inf: Windows uses it as oem3.inf, version 1.2, but sees no link within 60 s"),
+    ],
+    ids=["failed", "not used", "no link"],
+)
+def test_a_package_that_windows_refuses_is_refused_with_all_that_its_program_said(
+    takes: bool, status: int, linked: bool, says: str, prefix: Wine
+) -> None:
+    with pytest.raises(PackageRefused, match=f"^{re.escape(says)}"):
+        Installing(prefix, takes=takes, status=status, linked=linked).install_driver({"e1q.inf": b"[V]"}, "e1q.inf")
+    assert "nicproof-" not in prefix.check("dir /b C:\\WINDOWS\\Temp")
+
+
+def test_the_log_of_installations_is_read(guest: OnWine, prefix: Wine) -> None:
+    (prefix.drive / "windows" / "setupapi.log").write_text("[2026/01/01 12:00:00 1.1]\n#E360 An unsigned file\n")
+    assert "#E360 An unsigned file" in guest.installation_log()

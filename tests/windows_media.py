@@ -32,6 +32,48 @@ DriverVer   = 06/21/2006,8.10.3.0 ; a comment
 %E100EDeviceDesc% = E100E, PCI\\VEN_8086&DEV_100E
 %E100EDeviceDesc% = E100E, PCI\\VEN_8086&DEV_100E&SUBSYS_001E8086
 """
+# The same with what is copied and started, in the form of virtio-win's netkvm.inf; files of Intel's package for XP.
+E1000_PACKAGE = (
+    E1000_XP.replace("DriverVer ", "CatalogFile = e1000325.cat\nDriverVer ")
+    + """
+[E100E]
+CopyFiles   = E1000.CopyFiles, @IntelNic.dll
+
+[E100E.NTx86.Services]
+AddService  = %Service%, 2, E1000.Service, E1000.EventLog
+AddService  = Helper, 0, Helper.Service
+
+[E100E.NTamd64]
+CopyFiles   = E1000.CopyFiles64
+
+[E100E.Services]
+AddService  = E1000Old, 0x00000002, E1000.Service
+
+[E1000.CopyFiles]
+E1000325.sys,,,2
+e1000.dll,e1000msg.dll,,0x10
+netevent.dll
+
+[E1000.CopyFiles64]
+e1000_64.sys
+
+[SourceDisksNames]
+1 = %Disk%,,,
+[SourceDisksNames.x86]
+2 = %Disk%,,,\\i386
+
+[SourceDisksFiles]
+E1000325.sys = 1,,
+e1000msg.dll = 1,messages
+e1000_64.sys = 1
+unused.dll = 1
+[SourceDisksFiles.x86]
+IntelNic.dll = 2
+
+[Strings]
+Service = "E1000"
+"""
+)
 # The same for Windows 7: not for XP.
 E1Q_WIN7 = E1000_XP.replace("NTx86.5.1", "NTx86.6.1").replace("DEV_100E", "DEV_10D3").replace("DEV_1000", "DEV_FFFF")
 # virtio-win, NetKVM/w10/amd64/netkvm.inf
@@ -125,6 +167,19 @@ def virtio_win(path: Path) -> Path:
     cd.write(str(path))
     cd.close()
     return path
+
+
+def own_package(folder: Path) -> Path:
+    """Write a package as somebody builds it who has no eye for small letters and capitals; return the INF."""
+    (folder / "I386").mkdir(parents=True, exist_ok=True)
+    (folder / "messages").mkdir(exist_ok=True)
+    (folder / "e1000.inf").write_text(E1000_PACKAGE)
+    (folder / "E1000325.SYS").write_bytes(X86)
+    (folder / "e1000325.cat").write_bytes(b"signed")
+    (folder / "I386" / "intelnic.DLL").write_bytes(b"MZ")
+    (folder / "messages" / "e1000msg.dll").write_bytes(b"MZ messages")
+    (folder / "readme.txt").write_text("not named")
+    return folder / "e1000.inf"
 
 
 def intel(path: Path) -> Path:

@@ -133,9 +133,12 @@ class Wine:
         return stdout_of(self.run(command, deadline_s=deadline_s, stdin=stdin))
 
     def upload(self, content: bytes, path: str) -> None:
-        """Write a file on drive C."""
-        file = self.drive / path.partition("\\")[2].replace("\\", "/")
-        file.write_bytes(content)
+        """Write a file on drive C, in whose folders' names small letters and capitals are the same."""
+        *folders, name = path.split("\\")[1:]
+        place = self.drive
+        for folder in folders:
+            place = next(one for one in place.iterdir() if one.name.lower() == folder.lower())
+        (place / name).write_bytes(content)
 
     def close(self) -> None:
         """Leave the Windows to its owner."""

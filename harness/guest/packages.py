@@ -3,7 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from harness.errors import NicproofError
 from harness.guest.operations import Operations
+
+
+class PackageRefused(NicproofError):
+    """The system does not drive the DUT from a package that it was given: in its own words, as far as it has any."""
 
 
 @dataclass(frozen=True)
@@ -18,6 +23,13 @@ class DriverPackage:
     """None where the system does not say."""
     signer: str
 
+    @property
+    def signature(self) -> str:
+        """Who has signed it, in words."""
+        if self.signed is None:
+            return "the system does not say"
+        return f"by {self.signer or 'a signer without a name'}" if self.signed else "none"
+
 
 class PackageOperations(Operations):
     """What a guest may be asked to do with driver packages."""
@@ -30,13 +42,20 @@ class PackageOperations(Operations):
         """Have the DUT driven from a package of one's own.
 
         Args:
-            files: the package's files by name.
+            files: the package's files by their path in it; a folder is followed by a backslash.
             description: which of them describes it (an INF).
 
         Returns:
             The package as it is installed; the link is up.
+
+        Raises:
+            PackageRefused: the system does not use it, or its driver brings up no link.
         """
         self._unsupported("installing a driver package")
+
+    def installation_log(self) -> str:
+        """Return what the system has written down about the installation of drivers."""
+        self._unsupported("a log of installations")
 
     def restore_driver(self, package: DriverPackage) -> None:
         """Have the DUT driven from a package that was there before; returns when the link is up."""

@@ -81,6 +81,8 @@ def parse_events(objects: Collection[Mapping[str, Any]]) -> list[str]:
 class Win10Guest(WindowsGuest):
     """A guest of this generation."""
 
+    _installation_log = r"C:\WINDOWS\inf\setupapi.dev.log"
+
     def __init__(self, transport: Transport, pci_address: str) -> None:
         """Speak with a guest whose DUT sits at `pci_address`, such as "01:00.0"."""
         super().__init__(transport)
@@ -152,8 +154,8 @@ class Win10Guest(WindowsGuest):
         )
         return listed[0] if listed else {}
 
-    def _install(self, inf: str) -> None:
-        self._pnputil(f'/add-driver "{inf}" /install')
+    def _install(self, inf: str) -> str:
+        return self._pnputil(f'/add-driver "{inf}" /install')
 
     def _go_back(self, current: DriverPackage, wanted: DriverPackage) -> None:
         """Delete the package, so that the best of the others takes its place."""
@@ -161,12 +163,13 @@ class Win10Guest(WindowsGuest):
             self._pnputil(f'/delete-driver "{current.name}" /uninstall /force')
             self._pnputil("/scan-devices")
 
-    def _pnputil(self, arguments: str) -> None:
+    def _pnputil(self, arguments: str) -> str:
         done = self._transport.run(f"pnputil {arguments}", deadline_s=INSTALL_DEADLINE_S)
         if done.status == _NEEDS_REBOOT:
             raise NicproofError(f"pnputil {arguments}: Windows would have to be restarted for it")
         if done.status not in (0, _NOTHING_NEWER):
             raise CommandFailed(done)
+        return done.stdout
 
     def warnings(self, drivers: Collection[str]) -> list[str]:
         """Return the System log's warnings and errors since the start whose source is the driver's service."""

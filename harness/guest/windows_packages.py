@@ -5,8 +5,9 @@ from abc import abstractmethod
 from collections.abc import Mapping
 
 from harness.errors import InputError, NicproofError
-from harness.guest.packages import DriverPackage, PackageOperations
-from harness.guest.windows_system import WindowsSystem
+from harness.guest.packages import DriverPackage, PackageOperations, PackageRefused
+from harness.guest.transport import CommandFailed
+from harness.guest.windows_system import LINK_DEADLINE_S, WindowsSystem
 
 INSTALL_DEADLINE_S = 300.0
 """For the files to be copied, the signature to be checked and the device to be started."""
@@ -28,16 +29,37 @@ def package_of(row: Mapping[str, object]) -> DriverPackage:
     return DriverPackage(name, version, provider, signed, signer)
 
 
+def _words(*texts: str) -> str:
+    """Return all that a program said in one line: what went wrong need not be pnputil's last words.
+
+    From a public note on a driver for Android:
+        Microsoft PnP Utility
+        Adding driver package: android_winusb.inf
+        Failed to add driver package: Access is denied.
+        Total driver packages: 1
+        Added driver packages: 0
+    """
+    lines = (" ".join(line.split()) for text in texts for line in text.splitlines())
+    return "; ".join(filter(None, lines)) or "nothing"
+
+
 class WindowsPackages(WindowsSystem, PackageOperations):
     """What is the same for both generations."""
+
+    _installation_log: str
+    """The file into which the setup functions write what they do."""
 
     @abstractmethod
     def _signed_driver(self) -> Mapping[str, object]:
         """Return the device's instance of Win32_PnPSignedDriver; nothing for a device without a driver."""
 
     @abstractmethod
-    def _install(self, inf: str) -> None:
-        """Install the package whose INF has this path for the device."""
+    def _install(self, inf: str) -> str:
+        """Install the package whose INF has this path for the device, and return what Windows' program said.
+
+        Raises:
+            CommandFailed: it did not end well.
+        """
 
     @abstractmethod
     def _go_back(self, current: DriverPackage, wanted: DriverPackage) -> None:
@@ -54,19 +76,34 @@ class WindowsPackages(WindowsSystem, PackageOperations):
         before = self.driver_package()
         digest = hashlib.sha256(b"".join(name.encode() + files[name] for name in sorted(files))).hexdigest()[:16]
         folder = rf"{_FOLDER}\nicproof-{digest}"
-        self._transport.check(f'if not exist "{folder}" mkdir "{folder}"')
         try:
+            for place in sorted({rf"{folder}\{name}".rpartition("\\")[0] for name in files}):
+                self._transport.check(f'if not exist "{place}" mkdir "{place}"')
             for name, content in files.items():
                 self._transport.upload(content, rf"{folder}\{name}")
-            self._install(rf"{folder}\{description}")
+            said = self._install(rf"{folder}\{description}")
+        except CommandFailed as failed:
+            raise PackageRefused(f"{description}: {_words(failed.completed.stdout, failed.completed.stderr)}") from None
         finally:
             self._transport.run(f'rmdir /s /q "{folder}"')
         self._forget()
-        self._await_link(True)
-        after = self.driver_package()
+        up, after = self._link_comes(True), self.driver_package()
         if (after.name, after.version) == (before.name, before.version):
-            raise NicproofError(f"{description}: Windows goes on using {before.name}, version {before.version}")
+            # Microsoft, "How Windows Ranks Drivers".
+            raise PackageRefused(
+                f"{description}: Windows goes on using {before.name}, version {before.version}, and said: "
+                f"{_words(said)}; it takes the better of two by signature, hardware id, date and version"
+            )
+        if not up:
+            raise PackageRefused(
+                f"{description}: Windows uses it as {after.name}, version {after.version}, but sees no link "
+                f"within {LINK_DEADLINE_S:g} s"
+            )
         return after
+
+    def installation_log(self) -> str:
+        """Return the log of the setup functions (SetupAPI)."""
+        return self._transport.check(f'type "{self._installation_log}"', deadline_s=INSTALL_DEADLINE_S)
 
     def restore_driver(self, package: DriverPackage) -> None:
         """Go back, and look whether Windows did."""

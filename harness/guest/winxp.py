@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from harness.errors import NicproofError, Unsupported
 from harness.guest.packages import DriverPackage
 from harness.guest.statistics import Statistics
-from harness.guest.transport import Completed, Transport
+from harness.guest.transport import CommandFailed, Completed, Transport
 from harness.guest.windows import WindowsGuest, statistics_of
 from harness.guest.windows_interrupts import parse_devcon_irqs
 from harness.guest.windows_packages import INSTALL_DEADLINE_S
@@ -74,6 +74,8 @@ def row_of_nic(rows: Collection[Row], name: str) -> Row | None:
 
 class WinXpGuest(WindowsGuest):
     """A guest of this generation."""
+
+    _installation_log = r"C:\WINDOWS\setupapi.log"
 
     def __init__(self, transport: Transport, device: str) -> None:
         r"""Speak with a guest whose DUT has this hardware id, such as PCI\VEN_8086&DEV_100E."""
@@ -146,8 +148,12 @@ class WinXpGuest(WindowsGuest):
         )
         return rows[0] if rows else {}
 
-    def _install(self, inf: str) -> None:
-        self._devcon("update", inf, self._id, deadline_s=INSTALL_DEADLINE_S)
+    def _install(self, inf: str) -> str:
+        done = self._transport.run(f'devcon update "{inf}" "{self._id}" < NUL', deadline_s=INSTALL_DEADLINE_S)
+        if done.status == _FAILED:
+            raise CommandFailed(done)
+        _refuse("update", done)
+        return done.stdout
 
     def _go_back(self, current: DriverPackage, wanted: DriverPackage) -> None:
         """Install the package again from where Windows keeps the INFs of all."""

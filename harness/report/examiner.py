@@ -15,6 +15,7 @@ from packaging.version import Version
 
 from harness import rundir
 from harness.cell import Cell
+from harness.driver_install import DriverRefused
 from harness.endpoint.cable import CableStuck
 from harness.errors import NicproofError, Unsupported
 from harness.guest.base import Guest
@@ -84,6 +85,9 @@ class Examiner:
                 self._kernel[bed.cell.id] = facts["kernel"]
                 driver = bed.guest.driver()
                 facts |= {"driver": driver.name, "driver version": driver.version}
+            if (package := bed.driver_package) is not None:
+                facts |= {"driver package": f"{package.name} {package.version} of {package.provider}"}
+                facts |= {"driver signature": package.signature}
         except NicproofError as error:
             facts["driver"] = f"unknown: {error}"
         self.facts.setdefault(bed.cell.id, {}).update(facts)
@@ -169,6 +173,8 @@ class Examiner:
         message = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         if isinstance(error, pytest.skip.Exception | Unsupported):
             return Outcome.SKIPPED, message, False
+        if isinstance(error, DriverRefused):  # before any test: a driver that is not in use passes none
+            return Outcome.FAILED, message, False
         if call.when == "call" and isinstance(
             error, AssertionError | pytest.fail.Exception | CommandFailed | CableStuck
         ):

@@ -6,11 +6,10 @@ from pathlib import Path
 
 from harness.errors import InputError
 from harness.image.windows.compact_disc import DriverDisc
-from harness.image.windows.inf import Inf, Windows
+from harness.image.windows.inf import WINDOWS, Inf
 from harness.image.windows.medium import Family
 from harness.nic import CATALOGUE, NicModel, windows_id
 
-WINDOWS: Mapping[Family, Windows] = {"winxp": Windows((5, 1), "x86"), "win10": Windows((10, 0), "amd64")}
 _VIRTIO_FOLDER: Mapping[Family, str] = {"winxp": "xp/x86", "win10": "w10/amd64"}
 """virtio-win.iso's; w10 is built for every Windows since 10. Newer discs may lack xp."""
 DISK = "virtio-disk"
