@@ -48,6 +48,7 @@ class Lender:
         self._unusable: dict[str, NicproofError] = {}
         self._failed_to_boot: set[str] = set()
         self._left: Testbed | None = None
+        self._recorded = 0
         self._test = ""
         self._next: Cell | None = None
         self._own_guest = self._same_rule_next = False
@@ -74,6 +75,7 @@ class Lender:
             self.served.clear()
             left = self._pristine(source, cell)
         self.served.append(self._test)
+        self._recorded = len(left.cable.records)
         return left
 
     def _pristine(self, source: Supply, cell: Cell) -> Testbed:
@@ -101,13 +103,17 @@ class Lender:
 
         Args:
             bed: the present test's.
-            passed: whether that came to its end; one that is skipped half-way leaves what it has begun.
+            passed: whether that came to its end; one that is skipped half-way leaves what it has begun, such as a queue
+                full of frames.
         """
+        if not passed and not bed.changed and len(bed.cable.records) == self._recorded:
+            self.served.pop()  # it was skipped before it began
+            passed = True
         match self._isolation:
             case "cell":
                 serves_on = True
             case "rule" if not self._own_guest:
-                serves_on = not bed.changed or (self._same_rule_next and passed)
+                serves_on = passed and (self._same_rule_next or not bed.changed)
             case _:
                 serves_on = False
         if serves_on:

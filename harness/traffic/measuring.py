@@ -44,6 +44,7 @@ def _at_most(frames: int, octets: int) -> int:
 
 def _flow_to_dut(octets: int, testbed: Testbed, guest: Guest) -> Flow:
     """Fill the ring, wait until the DUT has taken all, and so on; the guest's own count says what arrived."""
+    guest.statistics()  # of a guest that does not count nothing can be measured
     one = frame(Direction.TO_DUT, LOCAL_EXPERIMENT, bytes(octets - HEADER))
     in_ring = _at_most(IN_RING, octets)
     offered = STEPS * in_ring
