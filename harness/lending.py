@@ -39,7 +39,8 @@ class Lender:
 
         Args:
             isolation: what has a guest to itself. "fork": each case. "rule": the cases of one test function, and what
-                comes after them as long as nothing has changed the guest; a test marked `own_guest` as with "fork".
+                comes after them as long as nothing has changed the guest; a test marked `own_guest`, or of a guest that
+                nobody can log in to, as with "fork".
                 "cell": all tests of a cell.
         """
         self._isolation = isolation
@@ -106,20 +107,25 @@ class Lender:
             passed: whether that came to its end; one that is skipped half-way leaves what it has begun, such as a queue
                 full of frames.
         """
-        if not passed and not bed.changed and len(bed.cable.records) == self._recorded:
-            self.served.pop()  # it was skipped before it began
-            passed = True
+        began = passed or bed.changed or len(bed.cable.records) != self._recorded
+        if not began:
+            self.served.pop()
         match self._isolation:
             case "cell":
                 serves_on = True
             case "rule" if not self._own_guest:
-                serves_on = passed and (self._same_rule_next or not bed.changed)
+                serves_on = not began or (passed and self._is_as_it_was(bed))
             case _:
                 serves_on = False
         if serves_on:
             self._left = bed
         else:
             bed.close()
+
+    def _is_as_it_was(self, bed: Testbed) -> bool:
+        """Whether the next test may have the guest of one that passed; firmware goes on by itself while time passes."""
+        asked = bed.cell.profile.control != "none"
+        return asked and (self._same_rule_next or not bed.changed)
 
     def close(self) -> None:
         """End the testbed that no test uses any more."""
