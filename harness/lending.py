@@ -39,8 +39,8 @@ class Lender:
 
         Args:
             isolation: what has a guest to itself. "fork": each case. "rule": the cases of one test function, and what
-                comes after them as long as nothing has changed the guest; a test marked `own_guest`, or of a guest that
-                nobody can log in to, as with "fork".
+                comes after them as long as nothing has changed the guest; a test marked `own_guest`, or of firmware, as
+                with "fork".
                 "cell": all tests of a cell.
         """
         self._isolation = isolation
@@ -124,8 +124,7 @@ class Lender:
 
     def _is_as_it_was(self, bed: Testbed) -> bool:
         """Whether the next test may have the guest of one that passed; firmware goes on by itself while time passes."""
-        asked = bed.cell.profile.control != "none"
-        return asked and (self._same_rule_next or not bed.changed)
+        return bed.cell.profile.os != "firmware" and (self._same_rule_next or not bed.changed)
 
     def close(self) -> None:
         """End the testbed that no test uses any more."""
