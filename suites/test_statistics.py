@@ -23,7 +23,7 @@ from harness.endpoint.wire import Wire
 from harness.guest.base import Guest
 from harness.guest.statistics import Statistics
 from harness.station import BROADCAST_MAC, DUT, STRANGER_MAC, WIRE
-from harness.suite import applies_to, length_id, requirement
+from harness.suite import applies_to, length_id, own_guest, requirement
 from harness.testbed import Testbed
 from harness.traffic.counting import Window, standing_still
 from harness.traffic.exchange import DEADLINE_S, carry, send_in_step, stations_reached
@@ -296,6 +296,7 @@ def test_filtered_frames_are_not_counted(testbed: Testbed, guest: Guest, wire: W
     _assert_counted(window, "(received, sent) frames", _frames)
 
 
+@own_guest
 @requirement("Linux rtnl_link_stats64 packets")
 @after_down_and_up_and_reset
 def test_counters_survive(testbed: Testbed, guest: Guest, wire: Wire, disturb: Disturb) -> None:

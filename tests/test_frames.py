@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import count
 
 import pytest
-from scapy.layers.inet import ICMP, UDP
+from scapy.layers.inet import ICMP, TCP, UDP
 from scapy.layers.inet6 import ICMPv6EchoReply, ICMPv6EchoRequest
 from scapy.layers.l2 import ARP, Ether
+from scapy.packet import Packet
 
 from harness.endpoint.base import padded
 from harness.endpoint.cable import Cable, Direction
@@ -209,6 +210,24 @@ def test_udp_packet_that_sums_to_zero_carries_ones(family: Family) -> None:
     packet = Ether(bytes(frames.summing_to_zero(family.to_dut() / UDP(sport=40003, dport=33000))))
     assert packet[UDP].chksum == 0xFFFF
     assert wrong_checksums(bytes(packet)) == []
+
+
+@both_families
+def test_tcp_checksum_of_zero_may_be_written_as_ones(family: Family) -> None:
+    segment = family.to_dut() / TCP(sport=40003, dport=33000)
+    # Its checksum goes in as data that the rest then sums to zero with.
+    segment[TCP].window = 0
+    segment[TCP].window = Ether(bytes(segment))[TCP].chksum
+    zero, ones, wrong = (bytes(_with_checksum(segment, value)) for value in (0, 0xFFFF, 1))
+    assert Ether(bytes(segment))[TCP].chksum == 0
+    assert wrong_checksums(zero) == wrong_checksums(ones) == []
+    assert wrong_checksums(wrong) == ["TCP: 0001 instead of 0000"]
+
+
+def _with_checksum(segment: Packet, value: int) -> Packet:
+    changed = segment.copy()
+    changed[TCP].chksum = value
+    return changed
 
 
 def test_solicited_node_group_is_that_of_the_last_24_bits() -> None:
