@@ -96,8 +96,13 @@ class LabTestbed(Testbed):
         return str(self._dut)
 
     @property
+    def lasting(self) -> bool:
+        """It does not: it is set up anew for each test, for nobody knows what else goes on there."""
+        return False
+
+    @property
     def changed(self) -> bool:
-        """Set up anew for each test: nobody knows what else goes on there."""
+        """Nobody can tell."""
         return True
 
     def take_as_pristine(self) -> None:

@@ -39,9 +39,8 @@ class Lender:
 
         Args:
             isolation: what has a guest to itself. "fork": each case. "rule": the cases of one test function, and what
-                comes after them as long as nothing has changed the guest; a test marked `own_guest`, or of firmware, as
-                with "fork".
-                "cell": all tests of a cell.
+                comes after them as long as nothing has changed the guest; a test marked `own_guest`, or on a testbed
+                that does not last, as with "fork". "cell": all tests of a cell.
         """
         self._isolation = isolation
         self.served: list[str] = []
@@ -57,7 +56,8 @@ class Lender:
     def begin(self, item: pytest.Item, following: pytest.Item | None) -> None:
         """Take notice of the test that comes now and of the one behind it."""
         self._test = item.nodeid
-        self._own_guest = self._isolation == "fork" or item.get_closest_marker("own_guest") is not None
+        marked = item.get_closest_marker("own_guest") is not None
+        self._own_guest = self._isolation == "fork" or (self._isolation == "rule" and marked)
         self._next = cell_of(following) if following is not None else None
         self._same_rule_next = following is not None and _rule(following) == _rule(item)
 
@@ -110,21 +110,11 @@ class Lender:
         began = passed or bed.changed or len(bed.cable.records) != self._recorded
         if not began:
             self.served.pop()
-        match self._isolation:
-            case "cell":
-                serves_on = True
-            case "rule" if not self._own_guest:
-                serves_on = not began or (passed and self._is_as_it_was(bed))
-            case _:
-                serves_on = False
-        if serves_on:
+        fit = bed.lasting and (self._same_rule_next or not bed.changed)
+        if self._isolation == "cell" or (not self._own_guest and (not began or (passed and fit))):
             self._left = bed
         else:
             bed.close()
-
-    def _is_as_it_was(self, bed: Testbed) -> bool:
-        """Whether the next test may have the guest of one that passed; firmware goes on by itself while time passes."""
-        return bed.cell.profile.os != "firmware" and (self._same_rule_next or not bed.changed)
 
     def close(self) -> None:
         """End the testbed that no test uses any more."""

@@ -239,9 +239,14 @@ class Testbed:
     def log_out(self) -> None:
         """Let go of the guest; the next question to it logs in anew."""
         if "guest" in self.__dict__:
-            self._changed = self._changed or self.guest.changed
+            self._changed = self.changed
             self.guest.close()
             del self.__dict__["guest"]
+
+    @property
+    def lasting(self) -> bool:
+        """Whether it stays what it is while nobody changes it: firmware goes on by itself."""
+        return self.cell.profile.os != "firmware"
 
     @property
     def changed(self) -> bool:

@@ -511,6 +511,8 @@ def test_guest_serves_the_cases_of_a_rule_and_what_follows_until_something_has_c
 
 def test_tests_of_a_cell_may_share_a_guest_until_one_fails(start: Start) -> None:
     suite = """
+        from harness.suite import own_guest
+
         def leave_a_mark(testbed, found):
             assert testbed.connect().run("mkdir /run/mark").status == found
 
@@ -525,6 +527,10 @@ def test_tests_of_a_cell_may_share_a_guest_until_one_fails(start: Start) -> None
             leave_a_mark(testbed, 0)
 
         def test_four_shares_that(testbed):
+            leave_a_mark(testbed, 1)
+
+        @own_guest
+        def test_five_shares_it_too(testbed):
             leave_a_mark(testbed, 1)
     """
     run = start(suite, *HERE, "--isolation", "cell", *CELL)
