@@ -94,6 +94,16 @@ class NicModel:
     properties: Mapping[str, str | int] = field(default_factory=lambda: MappingProxyType({}))
     """QEMU device properties that make the model what it is."""
 
+    @property
+    def windows_id(self) -> str:
+        """The PCI id as Windows' registry and INF files spell it, such as "VEN_8086&DEV_100E"."""
+        return windows_id(self.vendor_id, self.device_id)
+
+    @property
+    def windows_subsystem(self) -> str:
+        """The subsystem's, such as "SUBSYS_11001AF4"."""
+        return f"SUBSYS_{self.subsystem_id:04X}{self.subsystem_vendor_id:04X}"
+
     def cannot(self, mode: InterruptMode) -> str | None:
         """Return why the hardware cannot work in `mode`, or None if it can."""
         if mode is InterruptMode.MSI and not self.has_msi:

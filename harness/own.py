@@ -5,8 +5,8 @@ from pathlib import Path
 
 from harness.errors import InputError
 from harness.image.windows.inf import WINDOWS, Inf, Windows
-from harness.image.windows.own_package import OwnPackage, matching, read_inf, read_package
-from harness.nic import CATALOGUE, windows_id
+from harness.image.windows.own_package import OwnPackage, matching, read_inf, read_package, with_files
+from harness.nic import CATALOGUE
 from harness.profile import BuiltImage, Profile, family_of
 from harness.yaml_source import nearest
 
@@ -73,7 +73,7 @@ def _with_packages(profile: Profile, drivers: Mapping[str, Path]) -> Profile:
         who = f"--driver {name}={file}"
         meant = _meant(profile, name, who)
         inf = read_inf(file, windows, who)
-        read_package(file, windows, who)
+        with_files(inf, windows, who)
         fitting = [nic for nic in meant if matching(inf, windows, CATALOGUE[nic])]
         if not fitting:
             raise InputError(f"{who}: {_why_not(inf, windows, meant)}")
@@ -105,10 +105,10 @@ def _meant(profile: Profile, name: str, who: str) -> list[str]:
 
 def _why_not(inf: Inf, windows: Windows, meant: list[str]) -> str:
     models = [CATALOGUE[name] for name in meant]
-    ids = " or ".join(windows_id(nic.vendor_id, nic.device_id) for nic in models)
+    ids = " or ".join(nic.windows_id for nic in models)
     listed = sorted(inf.hardware_ids(windows))
-    if boards := [one for one in listed if any(one.startswith(windows_id(n.vendor_id, n.device_id)) for n in models)]:
-        own = " or ".join(f"SUBSYS_{nic.subsystem_id:04X}{nic.subsystem_vendor_id:04X}" for nic in models)
+    if boards := [one for one in listed if any(one.startswith(nic.windows_id) for nic in models)]:
+        own = " or ".join(nic.windows_subsystem for nic in models)
         return f"lists {ids} for other boards alone ({_some(boards)}); the guest's NIC is {own}"
     return f"does not list {ids} of {' or '.join(meant)} for {windows}; it lists {_some(listed)}"
 

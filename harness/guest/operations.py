@@ -14,10 +14,10 @@ from harness.errors import Unsupported
 _LOOKING = """
 access carrier_changes channel_limit channels checksum_errors close counters device_statistics driver
 driver_information driver_package eeprom endpoint frames_by_receive_queue full_duplex function_interfaces
-functions_enabled functions_offered handled hash_fields identity indirection_table interrupts is_present
-kernel_memory_kib link link_settings log mac mtu mtu_range offloads permanent_mac ping queue_statistics
-queue_vectors receive_ring register_dump release ring_limits rings settings statistics statistics_by_source
-wait_link wake_events warnings
+functions_enabled functions_offered handled hash_fields identity indirection_table installation_log
+interrupts is_present kernel_memory_kib link link_settings log mac mtu mtu_range offloads permanent_mac ping
+queue_statistics queue_vectors receive_ring register_dump release ring_limits rings settings statistics
+statistics_by_source wait_link wake_events warnings
 """
 LOOKING = frozenset(_LOOKING.split())
 """The operations that leave a guest as it is; any other may leave it another."""
@@ -42,6 +42,8 @@ class Operations:
     """
 
     changed = False
+    lacks = "nobody can log in to this guest (profile: control: none)"
+    """Why an operation is lacking."""
 
     def __init_subclass__(cls) -> None:
         """Have every operation note that it was asked for, except those that only look and those that are lacking."""
@@ -51,9 +53,6 @@ class Operations:
                 continue
             if cls._unsupported.__name__ not in operation.__code__.co_names:
                 setattr(cls, name, _changing(operation))
-
-    lacks = "nobody can log in to this guest (profile: control: none)"
-    """Why an operation is lacking."""
 
     def _unsupported(self, operation: str) -> NoReturn:
         raise Unsupported(f"{operation}: {self.lacks}")

@@ -83,9 +83,12 @@ class WinXpGuest(WindowsGuest):
         self._id = device
         self._wmic = Wmic(transport)
 
-    def _devcon(self, action: str, *targets: str, deadline_s: float = RESTART_DEADLINE_S) -> str:
+    def _run_devcon(self, action: str, *targets: str, deadline_s: float = RESTART_DEADLINE_S) -> Completed:
         line = " ".join(f'"{target}"' for target in targets)
-        done = self._transport.run(f"devcon {action} {line} < NUL", deadline_s=deadline_s)
+        return self._transport.run(f"devcon {action} {line} < NUL", deadline_s=deadline_s)
+
+    def _devcon(self, action: str, *targets: str) -> str:
+        done = self._run_devcon(action, *targets)
         _refuse(action, done)
         return done.stdout.replace("\r", "")
 
@@ -149,7 +152,7 @@ class WinXpGuest(WindowsGuest):
         return rows[0] if rows else {}
 
     def _install(self, inf: str) -> str:
-        done = self._transport.run(f'devcon update "{inf}" "{self._id}" < NUL', deadline_s=INSTALL_DEADLINE_S)
+        done = self._run_devcon("update", inf, self._id, deadline_s=INSTALL_DEADLINE_S)
         if done.status == _FAILED:
             raise CommandFailed(done)
         _refuse("update", done)

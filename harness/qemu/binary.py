@@ -6,7 +6,7 @@ import logging
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -61,17 +61,12 @@ class Qemu:
     @cached_property
     def trace_events(self) -> frozenset[str]:
         """Return the names of the trace events that this build can report."""
-        shown = subprocess.run(
-            [*self.argv, "-trace", "help"],
-            env={**os.environ, **self.env},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=_START_DEADLINE_S,
-            check=False,
-        )
+        try:
+            shown = run_program((*self.argv, "-trace", "help"), self.env, deadline_s=_START_DEADLINE_S)
+        except NicproofError as error:
+            raise NicproofError(f"{self.origin} cannot list its trace events: {error}") from None
         if shown.returncode:
-            raise NicproofError(f"{self.origin} cannot list its trace events: {_last_line(shown.stderr)}")
+            raise NicproofError(f"{self.origin} cannot list its trace events: {last_line(shown.stderr)}")
         return frozenset(shown.stdout.split())
 
 
@@ -191,22 +186,9 @@ def _start(argv: tuple[str, ...], env: Mapping[str, str]) -> tuple[Version, str]
 
     This needs its libraries and its firmware in place: more than `--version` would.
     """
-    options = ["-machine", "q35", "-nodefaults", "-display", "none", "-S", "-qmp", "stdio"]
-    try:
-        ran = subprocess.run(
-            [*argv, *options],
-            env={**os.environ, **env},
-            input='{"execute": "qmp_capabilities"} {"execute": "quit"}\n',
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_START_DEADLINE_S,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise NicproofError(f"no answer from it in {_START_DEADLINE_S} s") from None
-    except OSError as error:
-        raise NicproofError(f"it cannot be run: {error.strerror}") from error
+    command = (*argv, "-machine", "q35", "-nodefaults", "-display", "none", "-S", "-qmp", "stdio")
+    quits = '{"execute": "qmp_capabilities"} {"execute": "quit"}\n'
+    ran = run_program(command, env, told=quits, deadline_s=_START_DEADLINE_S)
     # {"QMP": {"version": {"qemu": {"micro": 13, "minor": 0, "major": 10}, "package": "Debian 1:10.0.13+ds-0+deb13u1"},
     #          "capabilities": ["oob"]}}
     # {"return": {}}
@@ -216,9 +198,9 @@ def _start(argv: tuple[str, ...], env: Mapping[str, str]) -> tuple[Version, str]
         version = Version(f"{numbers['major']}.{numbers['minor']}.{numbers['micro']}")
         package = str(greeting["package"])
     except (IndexError, KeyError, TypeError, ValueError) as error:
-        raise NicproofError(_last_line(ran.stderr) or "it does not answer as a QEMU does") from error
+        raise NicproofError(last_line(ran.stderr) or "it does not answer as a QEMU does") from error
     if ran.returncode:
-        raise NicproofError(_last_line(ran.stderr) or f"it ended with status {ran.returncode}")
+        raise NicproofError(last_line(ran.stderr) or f"it ended with status {ran.returncode}")
     return version, package
 
 
@@ -233,5 +215,37 @@ def _build_id(program: Path, version: str) -> str:
     return digest.hexdigest()[:32]
 
 
-def _last_line(text: str) -> str:
+def run_program(
+    command: Sequence[str], env: Mapping[str, str], *, told: str = "", deadline_s: float
+) -> subprocess.CompletedProcess[str]:
+    """Run one of QEMU's programs to its end.
+
+    Args:
+        command: the program and its arguments.
+        env: what its build needs in the environment.
+        told: its standard input.
+        deadline_s: longest time that it may take.
+
+    Raises:
+        NicproofError: it cannot be run, or did not end in time.
+    """
+    try:
+        return subprocess.run(
+            command,
+            env={**os.environ, **env},
+            input=told,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=deadline_s,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise NicproofError(f"no answer from it in {deadline_s:g} s") from None
+    except OSError as error:
+        raise NicproofError(f"it cannot be run: {error.strerror}") from error
+
+
+def last_line(text: str) -> str:
+    """Return the last line of what a program said; nothing if it said nothing."""
     return text.strip().splitlines()[-1] if text.strip() else ""

@@ -1,10 +1,7 @@
 """qemu-img: disks made, changed and copied by the program that comes with a QEMU."""
 
-import os
-import subprocess
-
 from harness.errors import NicproofError
-from harness.qemu.binary import Qemu
+from harness.qemu.binary import Qemu, last_line, run_program
 
 _DEADLINE_S = 1800.0
 
@@ -20,17 +17,10 @@ def image_tool(qemu: Qemu, *arguments: str) -> None:
         InputError: this QEMU came without it.
         ImageToolFailed: it failed, with its own words.
     """
-    command = ["setpriv", "--pdeathsig", "KILL", "--", *qemu.img_argv, *arguments]
-    ran = subprocess.run(
-        command,
-        env={**os.environ, **qemu.env},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        timeout=_DEADLINE_S,
-        check=False,
-    )
+    command = ("setpriv", "--pdeathsig", "KILL", "--", *qemu.img_argv, *arguments)
+    try:
+        ran = run_program(command, qemu.env, deadline_s=_DEADLINE_S)
+    except NicproofError as error:
+        raise ImageToolFailed(f"qemu-img {arguments[0]} failed: {error}") from None
     if ran.returncode:
-        words = ran.stderr.strip().splitlines()
-        raise ImageToolFailed(f"qemu-img {arguments[0]} failed: {words[-1] if words else 'without a word'}")
+        raise ImageToolFailed(f"qemu-img {arguments[0]} failed: {last_line(ran.stderr) or 'without a word'}")

@@ -8,7 +8,7 @@ from harness.errors import InputError
 from harness.image.windows.compact_disc import DriverDisc
 from harness.image.windows.inf import WINDOWS, Inf
 from harness.image.windows.medium import Family
-from harness.nic import CATALOGUE, NicModel, windows_id
+from harness.nic import CATALOGUE, NicModel
 
 _VIRTIO_FOLDER: Mapping[Family, str] = {"winxp": "xp/x86", "win10": "w10/amd64"}
 """virtio-win.iso's; w10 is built for every Windows since 10. Newer discs may lack xp."""
@@ -22,11 +22,6 @@ _INBOX: Mapping[Family, frozenset[str]] = {
 }
 """Models for which this Windows brings a driver. XP: two test projects say none, osinfo-db says e1000: it is given."""
 NO_VIRTUAL_FUNCTION = "no Windows drives a virtual function outside of Hyper-V"
-
-
-def device_id(nic: NicModel) -> str:
-    """Return a model's PCI id for Windows."""
-    return windows_id(nic.vendor_id, nic.device_id)
 
 
 @dataclass(frozen=True)
@@ -127,7 +122,7 @@ def collect(family: Family, virtio_win: Path | None, intel: Path | None, work: P
 
 
 def _packages(family: Family, folder: Path, source: str) -> Iterator[Package]:
-    devices = {name: device_id(nic) for name, nic in CATALOGUE.items() if not nic.virtual_function} | {DISK: _DISK_ID}
+    devices = {name: nic.windows_id for name, nic in CATALOGUE.items() if not nic.virtual_function} | {DISK: _DISK_ID}
     windows = WINDOWS[family]
     for file in sorted(folder.rglob("*")):
         if file.suffix.lower() == ".inf" and file.is_file():

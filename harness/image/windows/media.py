@@ -11,7 +11,7 @@ from pathlib import Path
 from harness.errors import InputError
 from harness.image.windows.autounattend import autounattend
 from harness.image.windows.compact_disc import write_cd
-from harness.image.windows.drivers import Drivers, device_id
+from harness.image.windows.drivers import Drivers
 from harness.image.windows.floppy import write_floppy
 from harness.image.windows.medium import Family, Medium
 from harness.image.windows.winnt_sif import LOGON_COMMAND, SETUP_COMMAND, winnt_sif
@@ -65,7 +65,7 @@ def write_media(
     files: dict[str, Path | bytes] = {f"nicproof/{name}": _script(name) for name in _COMMON}
     for script in resources.files(__package__).joinpath("scripts", _SCRIPTS[family]).iterdir():
         files[f"nicproof/{script.name}"] = _script(f"{_SCRIPTS[family]}/{script.name}")
-    wanted = sorted({*drivers.expected.values(), *map(device_id, drivers.nics)})
+    wanted = sorted({*drivers.expected.values(), *(nic.windows_id for nic in drivers.nics)})
     files["nicproof/wanted.txt"] = _text("\n".join(wanted) + "\n")
     files["nicproof/authorized_keys"] = f"{authorized_key}\n".encode()
     files |= drivers.files()

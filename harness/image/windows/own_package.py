@@ -7,7 +7,7 @@ from pathlib import Path, PureWindowsPath
 
 from harness.errors import InputError
 from harness.image.windows.inf import Inf, Windows, processor
-from harness.nic import NicModel, windows_id
+from harness.nic import NicModel
 
 
 @dataclass(frozen=True)
@@ -57,32 +57,38 @@ def read_inf(file: Path, windows: Windows, who: str) -> Inf:
 
 def matching(inf: Inf, windows: Windows, nic: NicModel) -> frozenset[str]:
     """Return the ids in an INF by which this Windows takes it for a NIC model, as it is listed."""
-    own = windows_id(nic.vendor_id, nic.device_id)
-    subsystem = f"SUBSYS_{nic.subsystem_id:04X}{nic.subsystem_vendor_id:04X}"
     return frozenset(
         one
         for one in inf.hardware_ids(windows)
-        if one.startswith(own) and ("SUBSYS_" not in one or subsystem in one.split("&"))
+        if one.startswith(nic.windows_id) and ("SUBSYS_" not in one or nic.windows_subsystem in one.split("&"))
     )
 
 
 def read_package(file: Path, windows: Windows, who: str) -> OwnPackage:
     """Read an INF with the files that it names.
 
+    Raises:
+        InputError: as `read_inf` and `with_files`.
+    """
+    return with_files(read_inf(file, windows, who), windows, who)
+
+
+def with_files(inf: Inf, windows: Windows, who: str) -> OwnPackage:
+    """Read the files that an INF names.
+
     Args:
-        file: the INF.
+        inf: the INF.
         windows: the guest's.
         who: begins the message if something is wrong.
 
     Raises:
-        InputError: as `read_inf`; or a file is not there, is another processor's, or none is a driver.
+        InputError: a file is not there, is another processor's, or none is a driver.
     """
-    inf = read_inf(file, windows, who)
     named = {name: "its CatalogFile" for name in [inf.catalog(windows)] if name}
     named |= {name: "copied by it" for name in inf.files(windows)}
     found: dict[str, bytes] = {}
-    for name, role in {file.name: "the INF", **named}.items():
-        place = _find(file.parent, name)
+    for name, role in {inf.path.name: "the INF", **named}.items():
+        place = _find(inf.path.parent, name)
         if place is None:
             cure = "make it with inf2cat" if role == "its CatalogFile" else "put it there"
             raise InputError(f"{who}: {name}, {role}, is not beside it; {cure}, or take it out of the INF")
@@ -92,7 +98,7 @@ def read_package(file: Path, windows: Windows, who: str) -> OwnPackage:
         found[name] = place.read_bytes()
     if not any(name.lower().endswith(".sys") for name in found):
         raise InputError(f"{who}: copies no driver (.sys) for {windows}; see its CopyFiles and [SourceDisksFiles]")
-    return OwnPackage(file.name, found)
+    return OwnPackage(inf.path.name, found)
 
 
 def _find(folder: Path, name: str) -> Path | None:
