@@ -7,7 +7,7 @@ from harness.errors import NicproofError
 from harness.guest.packages import DriverPackage, PackageRefused
 from harness.guest.windows_system import LINK_DEADLINE_S
 from harness.image.windows.own_package import OwnPackage
-from harness.readiness import settle
+from harness.readiness import restart, settle
 from harness.testbed import Testbed
 
 _LOG_LENGTH = 200_000
@@ -35,7 +35,10 @@ def install(bed: Testbed, package: OwnPackage) -> DriverPackage:
         NotInstalled: it could not be asked to.
     """
     try:
-        installed = bed.guest.install_driver(package.files, package.inf)
+        begun = bed.guest.install_driver(package.files, package.inf)
+        if begun.needs_restart:
+            restart(bed)
+        installed = bed.guest.driver_installed(begun)
     except NicproofError as error:
         end = bed.crash() or (bed.death() if bed.device_crashed else None)
         if end is not None:

@@ -9,6 +9,7 @@ from harness.endpoint.cable import Direction
 from harness.errors import InputError, NicproofError
 from harness.profile import Typed
 from harness.qemu.console import Console
+from harness.qemu.monitor import MonitorLost
 from harness.qemu.process import QemuDied
 from harness.qemu.screen import StillScreen
 from harness.station import DUT
@@ -161,6 +162,30 @@ def reboot(bed: Testbed) -> None:
     wait_ready(bed, heard)
     bed.vm.monitor.forget_fate()  # SeaBIOS, which finds that it has run before, resets the machine once more
     settle(bed)
+
+
+def restart(bed: Testbed) -> None:
+    """Have the guest restart itself, which leaves its disk whole, and wait until it is ready again.
+
+    Raises:
+        BootFailure: it did not within the profile's deadline, or was not ready again.
+        QemuDied: QEMU ended meanwhile.
+    """
+    deadline_s = bed.cell.profile.ready.deadline_s
+    bed.neighbour.dhcp_asked.clear()
+    heard = len(bed.vm.console.text)
+    bed.vm.monitor.forget_events()
+    bed.guest.restart()
+    try:
+        bed.vm.monitor.wait_event("the guest's restart", lambda event: event["event"] == "RESET", deadline_s)
+    except MonitorLost:
+        if (death := bed.vm.death()) is not None:
+            raise QemuDied(f"{bed.cell.id}: {death} while the guest restarted") from None
+        what = f"{bed.cell.id}: the guest was told to restart and did not reset its machine within {deadline_s:g} s"
+        raise BootFailure(what, bed.papers()) from None
+    bed.log_out()
+    wait_ready(bed, heard)
+    bed.vm.monitor.forget_fate()
 
 
 def settle(bed: Testbed, deadline_s: float = SETTLE_DEADLINE_S) -> None:

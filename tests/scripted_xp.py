@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from harness.guest.transport import Completed, stdout_of
+from harness.testbed import Testbed
 
 INSTANCE = r"PCI\VEN_8086&DEV_100E&SUBSYS_11001AF4&REV_03\3&13C0B0C5&0&20"
 CLASS = r"{4D36E972-E325-11CE-BFC1-08002BE10318}\0001"
@@ -22,6 +23,8 @@ class ScriptedXp:
 
     takes: bool = True
     """Whether it takes a driver."""
+    restarts: Testbed | None = None
+    """What it restarts before it uses one; None: it uses one at once."""
     installed: ClassVar[bool] = False
     said: ClassVar[list[str]] = []
     uploaded: ClassVar[dict[str, bytes]] = {}
@@ -39,8 +42,13 @@ class ScriptedXp:
         if program == "devcon" and " find " in command:
             return 0, f"{INSTANCE}: Intel(R) PRO/1000\n1 matching device(s) found.\n"
         if program == "devcon" and " update " in command:
+            if self.restarts:
+                return 1, "Drivers updated successfully.\n"
             ScriptedXp.installed = self.takes
             return (0, "Drivers updated successfully.\n") if self.takes else (2, REFUSAL)
+        if program == "shutdown" and self.restarts:
+            self.restarts.vm.monitor.execute("system_reset")
+            ScriptedXp.installed = self.takes
         if program == "reg" and "Enum" in command:
             own = (
                 f"    Driver    REG_SZ    {CLASS}\n    Service    REG_SZ    {'E1NEW' if self.installed else 'E1OLD'}\n"

@@ -54,7 +54,7 @@ SUITE = """
         assert guest.driver().name == "E1NEW"
         assert testbed.driver_package.name == "oem7.inf"
 """
-SCRIPTED = "Testbed.transport = lambda bed, deadline_s=60.0: ScriptedXp({takes})"
+SCRIPTED = "Testbed.transport = lambda bed, deadline_s=60.0: ScriptedXp({takes}, {restarts})"
 HERE = ("--accel", "tcg", "-n", "0", "--nic", "e1000", "--irq", "intx")
 
 
@@ -93,14 +93,16 @@ def run(start: Start, profile: Path, inf: Path, scripted: str) -> tuple[Ended, l
     return going.ended(), said
 
 
+@pytest.mark.parametrize("restarts", [None, "bed"], ids=["at once", "after a restart"])
 def test_a_package_is_installed_before_the_snapshot_and_every_fork_has_it(
-    start: Start, profile: Path, inf: Path
+    restarts: str | None, start: Start, profile: Path, inf: Path
 ) -> None:
-    ended, said = run(start, profile, inf, SCRIPTED.format(takes=True))
+    ended, said = run(start, profile, inf, SCRIPTED.format(takes=True, restarts=restarts))
     assert {case.outcome for case in ended.cases.values()} == {"passed"}, ended.output
     assert len(ended.cases) == 2
-    steps = [line.split()[0] for line in said if line.startswith(("upload", "devcon update", "rmdir"))]
-    assert steps == [*(["upload"] * 5), "devcon", "rmdir"], "once: both forks are of the guest in which it was done"
+    steps = [line.split()[0] for line in said if line.startswith(("upload", "devcon update", "rmdir", "shutdown"))]
+    asked = ["shutdown"] if restarts else []
+    assert steps == [*(["upload"] * 5), "devcon", "rmdir", *asked], "once: both forks are of that guest"
     for name, value in {"driver package": "oem7.inf 9.9 of Me", "driver signature": "none", "driver": "E1NEW"}.items():
         assert f'<property name="{name}" value="{value}"' in ended.junit.read_text()
 
@@ -108,7 +110,7 @@ def test_a_package_is_installed_before_the_snapshot_and_every_fork_has_it(
 def test_a_package_that_the_guest_refuses_fails_every_test_with_the_guests_words(
     start: Start, profile: Path, inf: Path
 ) -> None:
-    ended, _ = run(start, profile, inf, SCRIPTED.format(takes=False))
+    ended, _ = run(start, profile, inf, SCRIPTED.format(takes=False, restarts=None))
     for case in ended.cases.values():
         assert case.outcome == "failure", ended.output
         assert case.message == (

@@ -256,7 +256,7 @@ class Installing(OnWine):
     def _signed_driver(self) -> dict[str, object]:
         return {"InfName": self._name, "DriverVersion": "1.2", "IsSigned": "TRUE", "Signer": "Nobody"}
 
-    def _install(self, inf: str) -> str:
+    def _install(self, inf: str) -> tuple[str, bool]:
         folder = inf.rpartition("\\")[0]
         listed = self._transport.check(f'dir /s /b "{folder}"').splitlines()
         self.seen = sorted(line.strip().removeprefix(f"{folder}\\") for line in listed)
@@ -265,7 +265,7 @@ class Installing(OnWine):
         said = "Microsoft PnP Utility\n\nFailed to add driver package: Access is denied.\nAdded driver packages: 0\n"
         if self._status:
             raise CommandFailed(Completed("pnputil", self._status, said, ""))
-        return said
+        return said, False
 
     def _link_comes(self, up: bool, deadline_s: float = 60.0) -> bool:
         return self._linked
@@ -275,7 +275,8 @@ def test_a_packages_files_and_folders_are_there_while_it_is_installed_and_gone_a
     guest = Installing(prefix, takes=True)
     prefix.check("if not exist C:\\WINDOWS\\Temp mkdir C:\\WINDOWS\\Temp")
     before = prefix.check("dir /b C:\\WINDOWS\\Temp")
-    package = guest.install_driver({"e1q.inf": b"[Version]", "x86\\e1q.sys": b"MZ"}, "e1q.inf")
+    begun = guest.install_driver({"e1q.inf": b"[Version]", "x86\\e1q.sys": b"MZ"}, "e1q.inf")
+    package = guest.driver_installed(begun)
     assert guest.seen == ["e1q.inf", "x86", "x86\\e1q.sys"]
     assert (package.name, package.signature) == ("oem3.inf", "by Nobody")
     assert prefix.check("dir /b C:\\WINDOWS\\Temp") == before
@@ -301,8 +302,9 @@ SAID = "Microsoft PnP Utility; Failed to add driver package: Access is denied.; 
 def test_a_package_that_windows_refuses_is_refused_with_all_that_its_program_said(
     takes: bool, status: int, linked: bool, says: str, prefix: Wine
 ) -> None:
+    guest = Installing(prefix, takes=takes, status=status, linked=linked)
     with pytest.raises(PackageRefused, match=f"^{re.escape(says)}"):
-        Installing(prefix, takes=takes, status=status, linked=linked).install_driver({"e1q.inf": b"[V]"}, "e1q.inf")
+        guest.driver_installed(guest.install_driver({"e1q.inf": b"[V]"}, "e1q.inf"))
     assert "nicproof-" not in prefix.check("dir /b C:\\WINDOWS\\Temp")
 
 

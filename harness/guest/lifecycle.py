@@ -38,6 +38,10 @@ class LifecycleOperations(Operations):
         """Have the system suspend all devices to the state in which it would sleep for some seconds, and wake them."""
         self._unsupported("suspending the system")
 
+    def restart(self) -> None:
+        """Have the system restart its machine, as its own programs do; returns as soon as it has begun to."""
+        self._unsupported("restarting the system")
+
     def kernel_memory_kib(self) -> int:
         """Return the memory that the system's kernel holds for itself and cannot give back, in KiB."""
         self._unsupported("the kernel's memory")

@@ -9,7 +9,6 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from harness.errors import NicproofError
-from harness.guest.packages import DriverPackage
 from harness.guest.powershell import PowerShell, quoted
 from harness.guest.statistics import Statistics
 from harness.guest.transport import CommandFailed, Transport
@@ -21,6 +20,7 @@ _BUS, _ADDRESS = "DEVPKEY_Device_BusNumber", "DEVPKEY_Device_Address"
 _NOTHING_NEWER = 259
 """ERROR_NO_MORE_ITEMS: no device takes the package (Microsoft, "PnPUtil Return Values")."""
 _NEEDS_REBOOT = 3010
+"""ERROR_SUCCESS_REBOOT_REQUIRED: the package is installed, and used from the next start on (the same page)."""
 _CONNECTED = 1
 """MediaConnectState of MSFT_NetAdapter: 0 unknown, 1 connected, 2 disconnected."""
 _COUNTERS = (
@@ -154,22 +154,11 @@ class Win10Guest(WindowsGuest):
         )
         return listed[0] if listed else {}
 
-    def _install(self, inf: str) -> str:
-        return self._pnputil(f'/add-driver "{inf}" /install')
-
-    def _go_back(self, current: DriverPackage, wanted: DriverPackage) -> None:
-        """Delete the package, so that the best of the others takes its place."""
-        if current.name != wanted.name:
-            self._pnputil(f'/delete-driver "{current.name}" /uninstall /force')
-            self._pnputil("/scan-devices")
-
-    def _pnputil(self, arguments: str) -> str:
-        done = self._transport.run(f"pnputil {arguments}", deadline_s=INSTALL_DEADLINE_S)
-        if done.status == _NEEDS_REBOOT:
-            raise NicproofError(f"pnputil {arguments}: Windows would have to be restarted for it")
-        if done.status not in (0, _NOTHING_NEWER):
+    def _install(self, inf: str) -> tuple[str, bool]:
+        done = self._transport.run(f'pnputil /add-driver "{inf}" /install', deadline_s=INSTALL_DEADLINE_S)
+        if done.status not in (0, _NOTHING_NEWER, _NEEDS_REBOOT):
             raise CommandFailed(done)
-        return done.stdout
+        return done.stdout, done.status == _NEEDS_REBOOT
 
     def warnings(self, drivers: Collection[str]) -> list[str]:
         """Return the System log's warnings and errors since the start whose source is the driver's service."""

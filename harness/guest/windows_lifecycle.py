@@ -77,6 +77,10 @@ class WindowsLifecycle(WindowsSystem, LifecycleOperations):
         """Disable and enable the device without waiting for the link between."""
         self.rebind_driver(rounds)
 
+    def restart(self) -> None:
+        """Have Windows shut down and start again."""
+        self._transport.check("shutdown -r -t 0")
+
     def reset_nic(self) -> None:
         """Restart the device, for which its driver sets up the whole NIC anew."""
         self._switch("restart")

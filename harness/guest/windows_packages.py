@@ -4,8 +4,8 @@ import hashlib
 from abc import abstractmethod
 from collections.abc import Mapping
 
-from harness.errors import InputError, NicproofError
-from harness.guest.packages import DriverPackage, PackageOperations, PackageRefused
+from harness.errors import InputError
+from harness.guest.packages import DriverPackage, Installation, PackageOperations, PackageRefused
 from harness.guest.transport import CommandFailed
 from harness.guest.windows_system import LINK_DEADLINE_S, WindowsSystem
 
@@ -54,23 +54,22 @@ class WindowsPackages(WindowsSystem, PackageOperations):
         """Return the device's instance of Win32_PnPSignedDriver; nothing for a device without a driver."""
 
     @abstractmethod
-    def _install(self, inf: str) -> str:
-        """Install the package whose INF has this path for the device, and return what Windows' program said.
+    def _install(self, inf: str) -> tuple[str, bool]:
+        """Install the package whose INF has this path for the device.
+
+        Returns:
+            What Windows' program said, and whether Windows has to be restarted for it.
 
         Raises:
             CommandFailed: it did not end well.
         """
 
-    @abstractmethod
-    def _go_back(self, current: DriverPackage, wanted: DriverPackage) -> None:
-        """Have the device use `wanted`."""
-
     def driver_package(self) -> DriverPackage:
         """Return the package and whether it is signed."""
         return package_of(self._signed_driver())
 
-    def install_driver(self, files: Mapping[str, bytes], description: str) -> DriverPackage:
-        """Upload the files, install the package, and look whether Windows uses it."""
+    def install_driver(self, files: Mapping[str, bytes], description: str) -> Installation:
+        """Upload the files and install the package."""
         if description not in files or not description.lower().endswith(".inf"):
             raise InputError(f"driver package: '{description}' is no INF among its files: {', '.join(sorted(files))}")
         before = self.driver_package()
@@ -81,18 +80,23 @@ class WindowsPackages(WindowsSystem, PackageOperations):
                 self._transport.check(f'if not exist "{place}" mkdir "{place}"')
             for name, content in files.items():
                 self._transport.upload(content, rf"{folder}\{name}")
-            said = self._install(rf"{folder}\{description}")
+            said, needs_restart = self._install(rf"{folder}\{description}")
         except CommandFailed as failed:
             raise PackageRefused(f"{description}: {_words(failed.completed.stdout, failed.completed.stderr)}") from None
         finally:
             self._transport.run(f'rmdir /s /q "{folder}"')
+        return Installation(description, before, said, needs_restart)
+
+    def driver_installed(self, begun: Installation) -> DriverPackage:
+        """Look whether Windows uses it."""
+        description, before = begun.description, begun.before
         self._forget()
         up, after = self._link_comes(True), self.driver_package()
         if (after.name, after.version) == (before.name, before.version):
             # Microsoft, "How Windows Ranks Drivers".
             raise PackageRefused(
                 f"{description}: Windows goes on using {before.name}, version {before.version}, and said: "
-                f"{_words(said)}; it takes the better of two by signature, hardware id, date and version"
+                f"{_words(begun.said)}; it takes the better of two by signature, hardware id, date and version"
             )
         if not up:
             raise PackageRefused(
@@ -104,11 +108,3 @@ class WindowsPackages(WindowsSystem, PackageOperations):
     def installation_log(self) -> str:
         """Return the log of the setup functions (SetupAPI)."""
         return self._transport.check(f'type "{self._installation_log}"', deadline_s=INSTALL_DEADLINE_S)
-
-    def restore_driver(self, package: DriverPackage) -> None:
-        """Go back, and look whether Windows did."""
-        self._go_back(self.driver_package(), package)
-        self._forget()
-        self._await_link(True)
-        if (now := self.driver_package()).name != package.name:
-            raise NicproofError(f"Windows uses {now.name}, version {now.version}, and not {package.name} again")

@@ -9,7 +9,6 @@ import re
 from collections.abc import Collection, Mapping
 
 from harness.errors import NicproofError, Unsupported
-from harness.guest.packages import DriverPackage
 from harness.guest.statistics import Statistics
 from harness.guest.transport import CommandFailed, Completed, Transport
 from harness.guest.windows import WindowsGuest, statistics_of
@@ -151,16 +150,14 @@ class WinXpGuest(WindowsGuest):
         )
         return rows[0] if rows else {}
 
-    def _install(self, inf: str) -> str:
+    def _install(self, inf: str) -> tuple[str, bool]:
         done = self._run_devcon("update", inf, self._id, deadline_s=INSTALL_DEADLINE_S)
         if done.status == _FAILED:
             raise CommandFailed(done)
+        if done.status == _NEEDS_REBOOT and done.stdout.strip():
+            return done.stdout, True
         _refuse("update", done)
-        return done.stdout
-
-    def _go_back(self, current: DriverPackage, wanted: DriverPackage) -> None:
-        """Install the package again from where Windows keeps the INFs of all."""
-        self._install(rf"%windir%\inf\{wanted.name}")
+        return done.stdout, False
 
     def ping(self, address: str, octets: int) -> bool:
         """Ping once, by IPv4."""
