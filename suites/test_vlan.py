@@ -71,6 +71,15 @@ def _frames(direction: Direction, lengths: Sequence[int], *tags: Tag) -> list[by
     return [tagged(frame(direction, LOCAL_EXPERIMENT, FLOW + octets), *tags) for octets in data]
 
 
+def _request(asker: str) -> bytes:
+    """Return the ARP request of a station with this address, to the DUT."""
+    return padded(Ether(src=WIRE.mac, dst=DUT.mac) / ARP(hwsrc=WIRE.mac, psrc=asker, pdst=DUT.ip))
+
+
+def _is_reply(seen: bytes) -> bool:
+    return ARP in Ether(seen) and Ether(seen)[ARP].op == 2
+
+
 def _assert_cross(
     direction: Direction, endpoint: RemoteEndpoint, wire: Wire, in_guest: list[bytes], on_cable: list[bytes]
 ) -> None:
@@ -239,9 +248,8 @@ def test_priority_tagged_request_is_answered_beside_a_vlan(guest: Guest, wire: W
 
 def _assert_priority_tag_is_no_vlan(wire: Wire) -> None:
     """Assert that an ARP request with a priority tag is answered, in no VLAN."""
-    request = padded(Ether(src=WIRE.mac, dst=DUT.mac) / ARP(hwsrc=WIRE.mac, psrc=WIRE.ip, pdst=DUT.ip))
     is_reply = lambda packet: ARP in packet and packet[ARP].op == 2 and packet[ARP].psrc == DUT.ip  # noqa: E731
-    answer = wire.ask([tagged(request, Tag(0, priority=5))], is_reply)
+    answer = wire.ask([tagged(_request(WIRE.ip), Tag(0, priority=5))], is_reply)
     assert answer is not None, "expected an ARP reply to a request with VID 0 and priority 5, seen none"
     vid = outermost_vid(bytes(answer))
     assert vid in (None, 0), f"expected the ARP reply in no VLAN, seen it in VLAN {vid}"
@@ -250,14 +258,27 @@ def _assert_priority_tag_is_no_vlan(wire: Wire) -> None:
 @requirement("IEEE 802.1Q-2022 9.6", "RFC 826 packet reception")
 def test_request_in_a_foreign_vlan_is_not_answered(wire: Wire) -> None:
     """An ARP request in a VLAN that the DUT is not in goes unanswered, in that VLAN and outside of it."""
-    foreign, own = (
-        padded(Ether(src=WIRE.mac, dst=DUT.mac) / ARP(hwsrc=WIRE.mac, psrc=asker, pdst=DUT.ip))
-        for asker in ("192.0.2.77", WIRE.ip)
-    )
-    with wire.capture(lambda seen: ARP in Ether(seen) and Ether(seen)[ARP].op == 2) as replies:
-        wire.send(tagged(foreign, Tag(VID)), own)
+    with wire.capture(_is_reply) as replies:
+        wire.send(tagged(_request("192.0.2.77"), Tag(VID)), _request(WIRE.ip))
         answered = [Ether(reply)[ARP].pdst for reply in replies.wait(1)]
     assert answered == [WIRE.ip], f"expected the request in no VLAN alone answered, answered are those of {answered}"
+
+
+@requirement("IEEE 802.1Q-2022 9.6", "RFC 826 packet reception")
+def test_station_in_a_vlan_answers_there_alone(guest: Guest, wire: Wire) -> None:
+    """With its own addresses in a VLAN the DUT answers, with its tag, what comes with that tag and nothing else."""
+    requests = [
+        tagged(_request(asker), *[Tag(vid)] * bool(vid))
+        for asker, vid in (("192.0.2.77", 0), ("192.0.2.78", OTHER_VID), (WIRE.ip, VID))
+    ]
+    with far_end(wire, VID):
+        guest.move_into_vlan(VID)
+        with wire.capture(_is_reply) as replies:
+            wire.send(*requests)
+            answered = [(outermost_vid(reply), Ether(reply)[ARP].pdst) for reply in replies.wait(1)]
+    assert answered == [(VID, WIRE.ip)], (
+        f"expected the request of {WIRE.ip} alone answered, in VLAN {VID}; answered are (VID, asker) {answered}"
+    )
 
 
 @requirement("IEEE 802.1Q-2022 9.5", "IEEE 802.3-2022 3.2.6", "IEEE 802.3-2022 3.2.7")

@@ -127,6 +127,26 @@ def test_segmentation_is_switched(guest: OnWine) -> None:
     assert guest.offloads()[Offload.TCP6_SEGMENTATION].on, "the other version is another setting"
 
 
+def _offer(prefix: Wine, keyword: str, **fields: str) -> None:
+    key = r"HKLM\SYSTEM\CurrentControlSet\Control\Class\{4D36E972-E325-11CE-BFC1-08002BE10318}\0007\Ndi\params"
+    for name, value in fields.items():
+        prefix.check(rf'reg add "{key}\{keyword}" /v {name} /t REG_SZ /d {value} /f')
+
+
+def test_the_adapter_is_moved_into_a_vlan_that_its_driver_offers(guest: OnWine, prefix: Wine) -> None:
+    with pytest.raises(Unsupported, match=r"no setting for it \(VlanID\)"):
+        guest.move_into_vlan(5)
+    # netkvm.inx
+    _offer(prefix, "VlanID", type="long", default="0", min="0", max="4095", step="1")
+    _offer(prefix, "*PriorityVLANTag", default="1")
+    guest.move_into_vlan(5)
+    settings = guest.driver_settings()
+    assert (settings["vlanid"].value, settings["*priorityvlantag"].number) == ("5", 3)
+    assert guest.switched == ["restart"]
+    with pytest.raises(Unsupported, match="VLAN 4096"):
+        guest.move_into_vlan(4096)
+
+
 def test_rings_are_refused_beyond_the_bounds_and_between_the_steps(guest: OnWine) -> None:
     assert (guest.rings(), guest.ring_limits()) == (Rings(256, 512), Rings(2048, 2048))
     assert guest.set_rings(rx=512) == ""

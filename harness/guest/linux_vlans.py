@@ -4,7 +4,7 @@ from harness.endpoint.remote import RemoteEndpoint
 from harness.endpoint.vlan import CUSTOMER_TAG, SERVICE_TAG
 from harness.guest.linux_system import LinuxSystem
 from harness.guest.vlans import VlanOperations
-from harness.station import TAGGED_DUT
+from harness.station import DUT, TAGGED_DUT
 
 _PROTOCOLS = {CUSTOMER_TAG: "802.1Q", SERVICE_TAG: "802.1ad"}
 
@@ -14,16 +14,25 @@ class LinuxVlans(LinuxSystem, VlanOperations):
 
     def add_vlan(self, vid: int, tag_type: int = CUSTOMER_TAG) -> RemoteEndpoint:
         """Make the VLAN's interface and take it up."""
-        name, kind = self._name(vid), _PROTOCOLS[tag_type]
-        self._ssh.check(
-            f"ip link add link {self.interface} name {name} type vlan protocol {kind} id {vid} && "
-            f"ip address add {TAGGED_DUT.ip}/24 dev {name} && ip link set {name} up"
-        )
-        return RemoteEndpoint(self._worker, name)
+        return RemoteEndpoint(self._worker, self._make(vid, tag_type, TAGGED_DUT.ip))
+
+    def move_into_vlan(self, vid: int) -> None:
+        """Make the VLAN's interface with the address that the DUT's interface has until then."""
+        self._ssh.check(f"ip address flush dev {self.interface}")
+        self._make(vid, CUSTOMER_TAG, DUT.ip)
 
     def remove_vlan(self, vid: int) -> None:
         """Delete the VLAN's interface."""
         self._ssh.check(f"ip link delete {self._name(vid)}")
+
+    def _make(self, vid: int, tag_type: int, address: str) -> str:
+        """Make a VLAN's interface, take it up, and return its name."""
+        name, kind = self._name(vid), _PROTOCOLS[tag_type]
+        self._ssh.check(
+            f"ip link add link {self.interface} name {name} type vlan protocol {kind} id {vid} && "
+            f"ip address add {address}/24 dev {name} && ip link set {name} up"
+        )
+        return name
 
     def _name(self, vid: int) -> str:
         return f"{self.interface}.{vid}"

@@ -20,6 +20,10 @@ class VlanOperations(Operations):
         """
         self._unsupported("VLANs")
 
+    def move_into_vlan(self, vid: int) -> None:
+        """Have the DUT's own addresses be in a VLAN and nowhere else."""
+        self._unsupported("a VLAN for the DUT's own addresses")
+
     def remove_vlan(self, vid: int) -> None:
         """Have the DUT leave a VLAN."""
         self._unsupported("VLANs")

@@ -19,6 +19,7 @@ from harness.guest.windows_queues import WindowsQueues
 from harness.guest.windows_registry import Keyword
 from harness.guest.windows_settings import WindowsSettings
 from harness.guest.windows_system import Device
+from harness.guest.windows_vlans import WindowsVlans
 
 _PING_DEADLINE_MS = 5000
 _SPEED_DUPLEX = "*speedduplex"
@@ -74,7 +75,14 @@ def parse_ids(ids: Collection[str]) -> tuple[int, int, int, int, int]:
 
 
 class WindowsGuest(
-    WindowsAddresses, WindowsLifecycle, WindowsMtu, WindowsPackages, WindowsQueues, WindowsSettings, Guest
+    WindowsAddresses,
+    WindowsLifecycle,
+    WindowsMtu,
+    WindowsPackages,
+    WindowsQueues,
+    WindowsSettings,
+    WindowsVlans,
+    Guest,
 ):
     """A Windows guest, asked through its own tools and its registry. Nothing of it has run on a Windows yet."""
 
@@ -151,10 +159,6 @@ class WindowsGuest(
     def endpoint(self) -> RemoteEndpoint:
         """Raise the reason."""
         raise Unsupported("raw frames from the guest: Windows has no packet driver of its own")
-
-    def add_vlan(self, vid: int, tag_type: int = 0x8100) -> RemoteEndpoint:
-        """Raise the reason."""
-        raise Unsupported("VLANs: Windows tags for one VLAN at most, and gives no raw frames in it")
 
     def ping(self, address: str, octets: int) -> bool:
         """Ping once."""

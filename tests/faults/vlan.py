@@ -73,7 +73,7 @@ FAULTS = (
     Fault(
         "the tag of every frame to the DUT is lost",
         cell="e1000e/msix",
-        tests=vlan("request_in_a_foreign_vlan_is_not_answered"),
+        tests=vlan("request_in_a_foreign_vlan_is_not_answered", "station_in_a_vlan_answers_there_alone"),
         cable=changes(has_tag, untag, TO),
     ),
     Fault(
