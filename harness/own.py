@@ -1,6 +1,6 @@
 """What the user puts in the place of a guest's own: a kernel, its modules, or a driver."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from harness.errors import InputError
@@ -53,6 +53,25 @@ def with_own(
     return profile.model_copy(update={"image": profile.image.model_copy(update=given)})
 
 
+def refuse_untested(profile: Profile, drivers: Mapping[str, Path], chosen: Collection[str]) -> None:
+    """Refuse a driver of which nothing would be tested.
+
+    Args:
+        profile: as it is without the drivers.
+        drivers: as in `with_own`.
+        chosen: the NIC models that are tested.
+
+    Raises:
+        InputError: all NIC models that a driver is known to be for are left out.
+    """
+    for name, file in drivers.items():
+        meant = _known_for(profile, name)
+        if meant and not set(meant) & set(chosen):
+            raise InputError(
+                f"--driver {name}={file}: is for {' and '.join(meant)}, of which --nic and --irq choose no cell"
+            )
+
+
 def own_package(profile: Profile, nic: str) -> OwnPackage | None:
     """Return the driver package that a guest of this profile is to be given for a NIC model, if any.
 
@@ -92,15 +111,19 @@ def _with_packages(profile: Profile, drivers: Mapping[str, Path]) -> Profile:
 
 def _meant(profile: Profile, name: str, who: str) -> list[str]:
     """Return the NIC models that a name means: a model's own, or those whose driver may have this name."""
-    if name in profile.nics:
-        return [name]
-    named = {nic: [driver.lower() for driver in of_nic.drivers] for nic, of_nic in profile.nics.items()}
-    if meant := [nic for nic, known in named.items() if name.lower() in known]:
+    if meant := _known_for(profile, name):
         return meant
     if reason := profile.absent.get(name):
         raise InputError(f"{who}: profile {profile.name} has no {name}: {reason}")
     known = sorted({*profile.nics, *(driver for of_nic in profile.nics.values() for driver in of_nic.drivers)})
     raise InputError(f"{who}: profile {profile.name} has no NIC and no driver of this name; {nearest(name, known)}")
+
+
+def _known_for(profile: Profile, name: str) -> list[str]:
+    if name in profile.nics:
+        return [name]
+    named = {nic: [driver.lower() for driver in of_nic.drivers] for nic, of_nic in profile.nics.items()}
+    return [nic for nic, known in named.items() if name.lower() in known]
 
 
 def _why_not(inf: Inf, windows: Windows, meant: list[str]) -> str:

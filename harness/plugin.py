@@ -16,7 +16,7 @@ from harness.guest.base import Guest
 from harness.lab import LabSupply
 from harness.launcher import Launcher
 from harness.lending import cell_of, cell_parameter
-from harness.own import with_own
+from harness.own import refuse_untested, with_own
 from harness.profile import AbsentImage, Profile, load_profile
 from harness.qemu.accel import choose_accel
 from harness.qemu.binary import find_qemu
@@ -129,7 +129,11 @@ def _profile(config: pytest.Config, wish: str) -> Profile:
     kernel, modules = (
         Path(given).absolute() if (given := config.getoption(name)) else None for name in ("kernel", "modules")
     )
-    return with_own(load_profile(wish), kernel, modules, drivers)
+    profile = load_profile(wish)
+    if drivers:
+        chosen = select_cells(profile, config.getoption("nic"), config.getoption("irq"))
+        refuse_untested(profile, drivers, {cell.nic.name for cell in chosen})
+    return with_own(profile, kernel, modules, drivers)
 
 
 def _supply(config: pytest.Config, cells: tuple[Cell, ...]) -> Supply:

@@ -79,6 +79,10 @@ def test_a_module_that_does_not_fit_is_refused_with_the_reason(
     [
         (["--driver", "e1000e"], "--driver e1000e: is no NAME=FILE, such as e1000e=build/e1000e.ko"),
         (["--driver", "e1000e=/no/such.ko"], "--driver e1000e=/no/such.ko: no such file"),
+        (
+            ["--nic", "e1000", "--driver", "igb=/no/such.ko"],
+            "--driver igb=/no/such.ko: is for igb, of which --nic and --irq choose no cell",
+        ),
         (["--kernel", "/no/such"], "--kernel /no/such: no such file"),
         (["--modules", "/no/such"], "--modules /no/such: no such folder"),
         (["--modules", str(PROJECT)], "--modules: belongs to a kernel; add --kernel FILE"),
