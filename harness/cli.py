@@ -212,6 +212,9 @@ def image_build(
     product_key: Annotated[
         Path | None, typer.Option(metavar="FILE", help="winxp, win10: holds the key; else NICPROOF_PRODUCT_KEY.")
     ] = None,
+    devcon: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="winxp: devcon.exe, to ask about devices.")
+    ] = None,
     output: Annotated[Path | None, typer.Option(metavar="FILE", help="winxp, win10: else PROFILE.qcow2.")] = None,
     dry: Annotated[bool, typer.Option("--dry-run", help="winxp, win10: write the media and print the plan.")] = False,
 ) -> None:
@@ -220,7 +223,10 @@ def image_build(
     from harness.image.windows.build import Order
     from harness.image.windows.recipe import RECIPES
 
-    own = {"virtio-win": virtio_win, "intel-drivers": intel_drivers, "ssh": ssh, "product-key": product_key}
+    own = {
+        **{"virtio-win": virtio_win, "intel-drivers": intel_drivers, "ssh": ssh},
+        **{"product-key": product_key, "devcon": devcon},
+    }
     family = next((family for family in RECIPES if family == profile), None)
     if family is None:
         for name, value in {"iso": iso, **own, "output": output, "dry-run": dry or None}.items():
@@ -230,7 +236,7 @@ def image_build(
         raise InputError(f"{family} is built from an installation medium of yours: --iso FILE (docs/{family}.md)")
     else:
         place = (output or Path(f"{family}.qcow2")).absolute()
-        _build_windows(Order(family, iso, place, virtio_win, intel_drivers, ssh, product_key), dry)
+        _build_windows(Order(family, iso, place, virtio_win, intel_drivers, ssh, product_key, devcon), dry)
         return
     loaded = load_profile(profile)
     image = build_image(loaded)

@@ -223,7 +223,9 @@ class Writer:
         self.folder = home / "out" / "image.qcow2.media"
         self.plan = ""
 
-    def __call__(self, family: Family, ssh: Path | None = None, key: str | None = KEY) -> Path:
+    def __call__(
+        self, family: Family, ssh: Path | None = None, key: str | None = KEY, devcon: Path | None = None
+    ) -> Path:
         write_iso(self._home / "win.iso", {"winxp": XP_ID, "win10": WIN10_ID}[family], {"README.TXT": b"x"})
         key_file = self._home / "key"
         key_file.write_text(f"{key}\n")
@@ -235,6 +237,7 @@ class Writer:
             intel_drivers=self._intel if family == "winxp" else None,
             ssh=ssh,
             product_key=key_file if key else None,
+            devcon=devcon,
         )
         self.plan = "\n".join(dry_run(order, RECIPES[family]))
         return self.folder
@@ -481,6 +484,30 @@ def test_an_ssh_server_of_another_kind_is_refused(written: Writer, tmp_path: Pat
     (tmp_path / "ssh.msi").write_bytes(b"no archive")
     with pytest.raises(InputError, match=r"^--ssh \S+/ssh\.msi: cannot be read; allowed: a ZIP archive$"):
         written("winxp", ssh=tmp_path / "ssh.msi")
+
+
+@pytest.mark.parametrize(
+    ("family", "content", "said"),
+    [
+        ("winxp", None, r"No such file or directory; give devcon\.exe for 32 bits$"),
+        ("winxp", b"no program", r"is no program of Windows; give devcon\.exe for 32 bits$"),
+        ("win10", b"MZ", r"is for winxp; win10 has PowerShell$"),
+    ],
+)
+def test_a_devcon_that_is_none_is_refused(
+    family: Family, content: bytes | None, said: str, written: Writer, tmp_path: Path
+) -> None:
+    devcon = tmp_path / "devcon.exe"
+    if content is not None:
+        devcon.write_bytes(content)
+    with pytest.raises(InputError, match=rf"^--devcon \S+/devcon\.exe: {said}"):
+        written(family, devcon=devcon)
+    assert not written.folder.exists(), "nothing half done is left"
+
+
+def test_the_plan_says_that_nobody_can_ask_an_xp_without_devcon(written: Writer) -> None:
+    written("winxp")
+    assert "devcon    none, so nobody can ask this XP about its devices: --devcon FILE" in written.plan
 
 
 # Product keys

@@ -71,7 +71,11 @@ def insert_cd(wine: Prefix, family: Family, home: Path) -> None:
     write_iso(home / "win.iso", XP_ID if family == "winxp" else WIN10_ID, {"README.TXT": b"x"})
     (home / "key").write_text(KEY)
     drivers = intel(home / "intel") if family == "winxp" else None
-    order = Order(family, home / "win.iso", home / "x", virtio_win(home / "v.iso"), drivers, None, home / "key")
+    devcon = home / "devcon.exe" if family == "winxp" else None
+    if devcon:
+        devcon.write_bytes(b"MZ, of Microsoft's")
+    own = (virtio_win(home / "v.iso"), drivers, None, home / "key", devcon)
+    order = Order(family, home / "win.iso", home / "x", *own)
     dry_run(order, RECIPES[family])
     disc = DriverDisc(home / "x.media/answers.iso", "the CD")
     cd = home / "cd"
@@ -99,6 +103,7 @@ def test_scripts_set_the_guest_up_and_tell_what_is_inside(family: Family, wine: 
     if family == "winxp":
         path = run(wine, "reg", "query", r"HKLM\SOFTWARE\Microsoft\Windows\CurrentVersion", "/v", "DevicePath")
         assert re.search(r"inf;C:\\nicproof\\drivers\\virtio-net\s*$", path), path
+        assert (wine.drive / "windows/system32/devcon.exe").read_bytes() == b"MZ, of Microsoft's"
     run(wine, "cmd", "/c", r"C:\nicproof\logon.cmd")
     assert [(one.kind, one.text) for one in milestones(said(wine))][2:] == [("phase", "hardware"), ("done", "")]
     told = blocks(said(wine))

@@ -27,6 +27,7 @@ from harness.qemu.accel import Accel
 from harness.qemu.binary import Qemu
 from harness.qemu.image_tool import image_tool
 
+_NO_DEVCON = "none, so nobody can ask this XP about its devices: --devcon FILE"
 KEY_VARIABLE = "NICPROOF_PRODUCT_KEY"
 
 
@@ -42,6 +43,8 @@ class Order:
     ssh: Path | None = None
     product_key: Path | None = None
     """A file: a key on the command line would be seen by everybody on the host."""
+    devcon: Path | None = None
+    """Windows XP: the program that knows its devices, which is not part of it."""
 
 
 def beside(output: Path, what: str) -> Path:
@@ -110,6 +113,8 @@ def build(order: Order, recipe: Recipe, qemu: Qemu, accel: Accel, say: Callable[
         work.mkdir()
         drivers = collect(order.family, order.virtio_win, order.intel_drivers, work)
         media = _media(order, medium, drivers, key, folder)
+        if order.family == "winxp" and order.ssh and not order.devcon:
+            say(f"devcon: {_NO_DEVCON}")
         for name, reason in drivers.missing.items():
             say(f"{name} will have no driver: {reason}")
         devices = Devices(
@@ -172,7 +177,7 @@ def _made_from(order: Order, recipe: Recipe, key: str | None) -> str:
     for file in (order.iso, order.virtio_win):
         found = file.stat() if file and file.exists() else None  # what is not there is told when it is read
         parts.append(f"{file} {found.st_size} {found.st_mtime_ns}" if found else "")
-    for content in (order.intel_drivers, order.ssh):
+    for content in (order.intel_drivers, order.ssh, order.devcon):
         parts.append(content_hash(content) if content and content.exists() else "")
     return joined_hash(parts)
 
@@ -222,6 +227,7 @@ def _write(order: Order, medium: Medium, drivers: Drivers, key: str | None, pass
         product_key=key,
         password=password,
         ssh=order.ssh,
+        devcon=order.devcon,
     )
 
 
@@ -248,6 +254,7 @@ def _plan(order: Order, recipe: Recipe, medium: Medium, drivers: Drivers, media:
         *(f"driver    {name}: Windows' own" for name in drivers.inbox),
         *(f"no driver {name}: {reason}" for name, reason in drivers.missing.items()),
         f"SSH       {order.ssh or 'none is installed: --ssh FILE'}",
+        *([f"devcon    {order.devcon or _NO_DEVCON}"] if order.family == "winxp" else []),
         *(f"phase     {phase.name}: {phase.what}, at most {phase.deadline_s / 3600:g} h" for phase in phases),
         f"result    {order.output}, with {', '.join(beside(order.output, what).name for what in _COMPANIONS)}",
     ]

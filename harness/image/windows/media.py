@@ -46,6 +46,7 @@ def write_media(
     product_key: str | None,
     password: str,
     ssh: Path | None,
+    devcon: Path | None = None,
 ) -> Media:
     """Write the media for Setup into an existing folder, which nobody else should be able to read.
 
@@ -58,6 +59,7 @@ def write_media(
         product_key: the user's, if one is given.
         password: the administrator's.
         ssh: the SSH server to install: a ZIP archive, for Windows 10 also a .msi or .cab file.
+        devcon: devcon.exe, for Windows XP.
 
     Raises:
         InputError: the archive cannot be used.
@@ -71,10 +73,12 @@ def write_media(
     files |= drivers.files()
     if ssh:
         files |= _ssh_files(family, ssh)
+    if devcon:
+        files["nicproof/devcon.exe"] = _program(family, devcon)
     if family == "win10":
         files["autounattend.xml"] = autounattend(medium, product_key, password)
     for name in files:
-        if len(long := name.rpartition("/")[2]) > _LONGEST_NAME:
+        if len(long := max(name.split("/"), key=len)) > _LONGEST_NAME:
             raise InputError(f"{long}: a name on a CD has {_LONGEST_NAME} characters at most; rename it")
     write_cd(into / "answers.iso", files)
     floppy = None
@@ -97,6 +101,19 @@ def _script(name: str) -> bytes:
     source = resources.files(__package__).joinpath("scripts", name).read_text()
     # Cygwin's bash is the one reader that would stumble.
     return source.encode() if name.endswith(".sh") else _text(source)
+
+
+def _program(family: Family, devcon: Path) -> Path:
+    if family != "winxp":
+        raise InputError(f"--devcon {devcon}: is for winxp; {family} has PowerShell")
+    try:
+        with devcon.open("rb") as file:
+            is_program = file.read(2) == b"MZ"
+    except OSError as error:
+        raise InputError(f"--devcon {devcon}: {error.strerror}; give devcon.exe for 32 bits") from None
+    if not is_program:
+        raise InputError(f"--devcon {devcon}: is no program of Windows; give devcon.exe for 32 bits")
+    return devcon
 
 
 def _ssh_files(family: Family, ssh: Path) -> dict[str, Path | bytes]:
