@@ -18,6 +18,7 @@ from harness.endpoint.neighbour import Neighbour
 from harness.endpoint.wire import Wire
 from harness.errors import NicproofError
 from harness.guest.base import Guest
+from harness.guest.cygwin import CygwinShell, is_cygwin
 from harness.guest.linux import LinuxGuest
 from harness.guest.packages import DriverPackage
 from harness.guest.serial import SerialShell
@@ -307,7 +308,9 @@ class Testbed:
             TransportError: the guest does not let us in.
         """
         if self.vm.serial is None:
-            return self.connect()
+            ssh = self.connect()
+            is_windows = self.cell.profile.os in ("winxp", "win10")
+            return CygwinShell(ssh) if is_windows and is_cygwin(ssh.server) else ssh
         return SerialShell(self.vm.serial, encoding=self.cell.profile.encoding, deadline_s=deadline_s)
 
     def kernel(self) -> str | None:

@@ -17,6 +17,7 @@ import paramiko
 import pytest
 
 from harness.errors import Unsupported
+from harness.guest.cygwin import CygwinShell, is_cygwin
 from harness.guest.serial import LONGEST_LINE, SerialError, SerialShell, escaped
 from harness.guest.ssh import Ssh
 from harness.guest.transport import CommandFailed, Transport, TransportError
@@ -62,7 +63,18 @@ def ssh(server: Server, user_key: Path) -> Iterator[Ssh]:
     connection.close()
 
 
-@pytest.fixture(params=["serial", "ssh"])
+@pytest.fixture
+def cygwin(wine: Prefix, user_key: Path) -> Iterator[CygwinShell]:
+    key = paramiko.RSAKey(filename=str(user_key))
+    serving = Server(wine, key, paramiko.RSAKey.generate(2048), bash=True).start()
+    connection = Ssh(serving.address, user="Administrator", key=user_key, host_key=None, encoding="cp437")
+    assert is_cygwin(connection.server)
+    yield CygwinShell(connection)
+    connection.close()
+    serving.close()
+
+
+@pytest.fixture(params=["serial", "ssh", "cygwin"])
 def transport(request: pytest.FixtureRequest) -> Transport:
     chosen: Transport = request.getfixturevalue(request.param)
     return chosen

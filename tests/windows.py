@@ -19,7 +19,7 @@ _META = re.compile(r'[\^"&|<>()]')
 
 
 class _Files(paramiko.SFTPServerInterface):
-    """SFTP as Win32-OpenSSH has it: C:/name is a file of drive C:."""
+    """SFTP as Win32-OpenSSH has it, where C:/name is a file of drive C:, and as Cygwin has it: /cygdrive/c/name."""
 
     def __init__(self, server: "_Session", *_: object) -> None:
         self._drive = server.wine.drive
@@ -28,8 +28,8 @@ class _Files(paramiko.SFTPServerInterface):
         return path
 
     def _real(self, path: str) -> Path:
-        assert path.startswith("C:/"), path
-        return self._drive / path[3:]
+        drive = next(name for name in ("C:/", "/cygdrive/c/") if path.startswith(name))
+        return self._drive / path.removeprefix(drive)
 
     def open(self, path: str, flags: int, attr: paramiko.SFTPAttributes) -> paramiko.SFTPHandle | int:
         handle = paramiko.SFTPHandle(flags)
@@ -49,6 +49,7 @@ class _Session(paramiko.ServerInterface):
 
     wine: Prefix
     key: paramiko.PKey
+    bash: bool
 
     def get_allowed_auths(self, username: str) -> str:
         return "publickey"
@@ -63,13 +64,18 @@ class _Session(paramiko.ServerInterface):
         threading.Thread(target=self._execute, args=(channel, command.decode()), daemon=True).start()
         return True
 
-    def _execute(self, channel: paramiko.Channel, command: str) -> None:
+    def _start(self, command: str) -> "subprocess.Popen[bytes]":
+        streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        if self.bash:
+            return self.wine.bash(command, **streams)
         # Wine quotes what it makes a command line of; in a batch file it stands as it is, but for the percent signs.
         with tempfile.NamedTemporaryFile(dir=self.wine.drive, suffix=".bat", delete=False) as file:
             line = _META.sub(lambda found: f"^{found[0]}", command).replace("%", "%%")
             file.write(f'@cmd /s /c ^"{line}^"\r\n@exit %errorlevel%\r\n'.encode("cp437"))
-        pipe = subprocess.PIPE
-        process = self.wine.cmd("/c", f"C:\\{Path(file.name).name}", stdin=pipe, stdout=pipe, stderr=pipe)
+        return self.wine.cmd("/c", f"C:\\{Path(file.name).name}", **streams)
+
+    def _execute(self, channel: paramiko.Channel, command: str) -> None:
+        process = self._start(command)
         assert process.stdin
         assert process.stdout
         assert process.stderr
@@ -107,6 +113,8 @@ class Server:
     only: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Attributes of paramiko's SecurityOptions."""
     sftp: bool = True
+    bash: bool = False
+    """Whether it is Cygwin's, whose users' shell is bash."""
     listener: socket.socket = field(default_factory=lambda: socket.create_server(("127.0.0.1", 0)))
 
     def start(self) -> "Server":
@@ -127,13 +135,15 @@ class Server:
             except OSError:
                 return
             transport = paramiko.Transport(connection)
+            if self.bash:
+                transport.local_version = "SSH-2.0-OpenSSH_7.3"
             transport.add_server_key(self.host_key)
             for name, algorithms in self.only.items():
                 setattr(transport.get_security_options(), name, algorithms)
             if self.sftp:
                 transport.set_subsystem_handler("sftp", paramiko.SFTPServer, _Files)
             try:
-                session = _Session(self.wine or Prefix(Path()), self.user_key)
+                session = _Session(self.wine or Prefix(Path()), self.user_key, self.bash)
                 transport.start_server(event=threading.Event(), server=session)
             except (paramiko.SSHException, EOFError, OSError):
                 continue

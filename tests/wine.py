@@ -45,6 +45,18 @@ class Prefix:
         command = [str(PROGRAM), "cmd.exe", *arguments]
         return subprocess.Popen(command, cwd=self.drive, env=self._environment, **streams)  # type: ignore[call-overload,no-any-return]
 
+    def bash(self, command: str, **streams: object) -> "subprocess.Popen[bytes]":
+        """Start a bash that has Windows' cmd.exe as Cygwin's has it, with its temporary files on drive C."""
+        programs = self.folder / "cygwin"
+        if not programs.exists():
+            programs.mkdir()
+            for name, line in (("cmd.exe", f'exec {PROGRAM} cmd.exe "$@"'), ("cygpath", r"printf 'C:\\%s\n' ${2##*/}")):
+                (programs / name).write_text(f"#!/bin/bash\n{line}\n")
+                (programs / name).chmod(0o755)
+        places = {"PATH": f"{programs}:{os.environ['PATH']}", "TMPDIR": str(self.drive)}
+        environment = {**self._environment, **places}
+        return subprocess.Popen(["bash", "-c", command], cwd=self.drive, env=environment, **streams)  # type: ignore[call-overload,no-any-return]
+
     def run(self, *words: str, deadline_s: float, stdin: bytes = b"") -> "subprocess.CompletedProcess[bytes]":
         """Run a program to its end; into files, for services that it starts would keep pipes open."""
         command = [str(PROGRAM), *words]

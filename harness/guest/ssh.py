@@ -25,7 +25,11 @@ class SshError(TransportError):
 
 
 class Ssh:
-    """A connection. Its key exchange is the cheapest that both sides have: under emulation that is most of the wait."""
+    """A connection. Its key exchange is the cheapest that both sides have: under emulation that is most of the wait.
+
+    Attributes:
+        encoding: what the guest's programs print in.
+    """
 
     def __init__(
         self,
@@ -61,7 +65,7 @@ class Ssh:
         except OSError as error:
             raise SshError(f"cannot reach SSH at {where}: {error.strerror or error}") from None
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._address, self._deadline_s, self._encoding = address, deadline_s, encoding
+        self._address, self._deadline_s, self.encoding = address, deadline_s, encoding
         try:
             self._transport = paramiko.Transport(connection, disabled_algorithms=disabled)
         except (paramiko.SSHException, EOFError, OSError) as error:
@@ -100,6 +104,11 @@ class Ssh:
         except (paramiko.SSHException, EOFError, OSError) as error:
             raise SshError(f"SSH to {where} failed: {error or type(error).__name__}") from None
 
+    @property
+    def server(self) -> str:
+        """What the server calls itself."""
+        return str(self._transport.remote_version)
+
     def _why_incompatible(
         self, known: Mapping[str, Sequence[str]], disabled: Mapping[str, Sequence[str]]
     ) -> str | None:
@@ -131,7 +140,7 @@ class Ssh:
             raise SshError(f"in the guest, {command!r} did not end within {deadline_s:g} s") from None
         except (paramiko.SSHException, EOFError, OSError) as error:
             raise SshError(f"SSH broke during {command!r}: {error or type(error).__name__}") from None
-        completed = Completed(command, status, text_of(out, self._encoding), text_of(err, self._encoding))
+        completed = Completed(command, status, text_of(out, self.encoding), text_of(err, self.encoding))
         if status == NOT_FOUND:
             # sh: 1: ethtool: not found
             raise Unsupported(f"the guest lacks a tool: {completed.stderr.strip() or command}")
@@ -145,15 +154,20 @@ class Ssh:
         """
         return stdout_of(self.run(command, deadline_s=deadline_s, stdin=stdin))
 
-    def upload(self, content: bytes, path: str) -> None:
+    def upload(self, content: bytes, path: str, *, place: str | None = None) -> None:
         """Write a file by SFTP, which also compares its size; a drive's path is written as SFTP servers take it.
+
+        Args:
+            content: of the file.
+            path: as the guest has it.
+            place: the path as the server has it, where that is another.
 
         Raises:
             SshError: the file could not be written as a whole.
             Unsupported: the server has no SFTP.
         """
         # C:\nicproof\devcon.exe -> C:/nicproof/devcon.exe
-        there = path.replace("\\", "/") if re.match(r"[A-Za-z]:", path) else path
+        there = place or (path.replace("\\", "/") if re.match(r"[A-Za-z]:", path) else path)
         try:
             sftp = self._transport.open_sftp_client()
         except (paramiko.SSHException, EOFError) as error:
