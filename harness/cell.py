@@ -13,6 +13,7 @@ from harness.profile import (
     ModeProfile,
     NicProfile,
     Profile,
+    Queues,
     hardware_cannot,
     load_profile,
     machine_of,
@@ -57,9 +58,32 @@ class Cell:
         return self.profile.machine.type or machine_of(self.nic)
 
     @property
-    def vectors(self) -> int:
-        """Message vectors that the driver needs; 0 for a line or a polled NIC."""
-        return vectors_needed(self.mode, self.nic_profile.queues.rx, self.nic_profile.queues.tx)
+    def queues(self) -> Queues | None:
+        """Queues that the driver uses by default; None: nobody knows."""
+        return self.nic_profile.queues
+
+    def known_queues(self) -> Queues:
+        """Return the queues that the driver uses by default.
+
+        Raises:
+            Unsupported: nobody knows.
+        """
+        if self.queues is None:
+            raise Unsupported(f"queues: profile {self.profile.name} does not know how many the driver uses")
+        return self.queues
+
+    @property
+    def has_several_queues(self) -> bool:
+        """Whether the driver is known to use more than one receive queue."""
+        return self.queues is not None and self.queues.rx > 1
+
+    @property
+    def vectors(self) -> int | None:
+        """Message vectors that the driver needs; 0 for a line or a polled NIC, None if nobody knows its queues."""
+        if self.queues is None:
+            fixed = not self.mode.is_msix or self.mode is InterruptMode.MSIX_SHARED
+            return vectors_needed(self.mode, 1, 1) if fixed else None
+        return vectors_needed(self.mode, self.queues.rx, self.queues.tx)
 
     def needs(self, *answers: Answer) -> None:
         """Say that a test relies on what the guest's network stack answers of its own accord.

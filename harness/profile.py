@@ -192,7 +192,8 @@ class NicProfile(Facts):
 
     drivers: tuple[Text, ...] = Field(min_length=1)
     """Names that the guest may report for the bound driver."""
-    queues: Queues
+    queues: Queues | None = None
+    """None: nobody knows."""
     modes: Mapping[InterruptMode, ModeProfile]
     """Modes that the guest can reach, each a cell."""
     excluded: Mapping[InterruptMode, Text] = {}

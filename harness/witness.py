@@ -121,9 +121,9 @@ def wire_witness(cell: Cell, delivery: Delivery) -> WireWitness:
 
 
 def _shared(way: InterruptMode, vectors: int, cell: Cell) -> InterruptMode:
-    """Tell MSI-X with a vector for each queue from MSI-X with fewer."""
-    queues = cell.nic_profile.queues
-    if way is InterruptMode.MSIX and vectors < vectors_needed(way, queues.rx, queues.tx):
+    """Tell MSI-X with a vector for each queue from MSI-X with fewer, where it is known how many queues there are."""
+    queues = cell.queues
+    if queues is not None and way is InterruptMode.MSIX and vectors < vectors_needed(way, queues.rx, queues.tx):
         return InterruptMode.MSIX_SHARED
     return way
 

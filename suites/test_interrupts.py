@@ -33,11 +33,11 @@ ROUNDS = 20
 
 
 def _has_messages(cell: Cell) -> bool:
-    return not cell.mode.is_line and cell.vectors > 0
+    return not cell.mode.is_line and cell.mode != "polled"
 
 
 def _has_vector_per_queue(cell: Cell) -> bool:
-    return cell.vectors > 2
+    return cell.queues is not None and cell.mode.is_msix and cell.mode != "msix-shared"
 
 
 @requirement("PCI 3.0 6.8", "PCI 3.0 2.2.6", "82540EM 13.4.17", "82574L 7.4", "82576 7.3", "virtio 1.2 4.1.4.5")
@@ -75,10 +75,16 @@ def test_message_mode_never_raises_the_line(testbed: Testbed) -> None:
 def test_vectors_granted_are_what_the_queues_need(
     testbed: Testbed, cell: Cell, record_cell: Callable[[str, str], None]
 ) -> None:
-    """The driver has opened as many vectors as its queue count needs in this mode: no fewer, no more."""
+    """The driver has opened as many vectors as its queue count needs in this mode: no fewer, no more.
+
+    Where nobody knows how many queues it uses, at least one vector is open, and the report says how many.
+    """
     granted = testbed.function().vectors_granted
     record_cell("vectors", str(granted))
-    assert granted == cell.vectors, f"expected {cell.vectors} vectors opened on the device, seen {granted}"
+    if cell.vectors is None:
+        assert granted > 0, "expected a vector opened on the device, seen none"
+    else:
+        assert granted == cell.vectors, f"expected {cell.vectors} vectors opened on the device, seen {granted}"
 
 
 @requirement("PCI 3.0 6.8.2")
@@ -119,7 +125,7 @@ def test_every_interrupt_delivered_is_handled(testbed: Testbed, guest: Guest) ->
 def test_receive_vector_rises_when_its_queue_is_used_and_only_then(testbed: Testbed, guest: Guest, cell: Cell) -> None:
     """Frames steered to one receive queue interrupt on that queue's vector and on no other receive vector."""
     receive = guest.queue_vectors("rx")
-    assert len(receive) == cell.nic_profile.queues.rx, f"expected a vector for each receive queue, seen {receive}"
+    assert len(receive) == cell.known_queues().rx, f"expected a vector for each receive queue, seen {receive}"
     for queue, vector in receive.items():
         frame = flow_to_queue(testbed, guest, queue, b"to one queue")
         with testbed.deliveries() as observed:
@@ -139,7 +145,7 @@ def test_receive_vector_rises_when_its_queue_is_used_and_only_then(testbed: Test
 def test_transmit_vector_rises_when_its_queue_is_used_and_only_then(testbed: Testbed, guest: Guest, cell: Cell) -> None:
     """Frames sent through one transmit queue interrupt on that queue's vector and on no other transmit vector."""
     transmit = guest.queue_vectors("tx")
-    assert len(transmit) == cell.nic_profile.queues.tx, f"expected a vector for each transmit queue, seen {transmit}"
+    assert len(transmit) == cell.known_queues().tx, f"expected a vector for each transmit queue, seen {transmit}"
     guest.steer_transmission()
     for queue, vector in transmit.items():
         with testbed.deliveries() as observed:
@@ -159,7 +165,7 @@ def test_idle_link_interrupts_at_most_once_per_vector(testbed: Testbed, cell: Ce
     """While nothing happens on the cable, nothing interrupts but the driver's own watchdog."""
     with testbed.deliveries() as observed:
         testbed.idle(IDLE_WINDOW_S)
-    by_watchdog = unasked(observed) * max(1, cell.vectors)
+    by_watchdog = unasked(observed) * max(1, testbed.function().vectors_granted)
     bound = 0 if cell.nic.family == "virtio" or cell.mode == "polled" else by_watchdog
     seen = observed.delivery.total
     assert seen <= bound, f"expected at most {bound} interrupts while idle, delivered: {observed.delivery}"
@@ -177,7 +183,8 @@ def test_interrupts_stop_when_the_interface_goes_down(testbed: Testbed, guest: G
     with testbed.deliveries() as observed:
         testbed.wire.send(*broadcast_frames(b"to a NIC that is down", 64))
         testbed.idle(0.2)
-    bound = cell.nic_profile.queues.rx if cell.nic.family == "virtio" else 0
+    queues = cell.queues.rx if cell.queues else testbed.function().vectors_granted
+    bound = queues if cell.nic.family == "virtio" else 0
     seen = observed.delivery
     assert seen.total <= bound, f"expected at most {bound} interrupts while down, delivered: {seen}"
     guest.set_up(True)

@@ -55,7 +55,7 @@ def _has_descriptor_rings(cell: Cell) -> bool:
 
 def _has_several_queues(cell: Cell) -> bool:
     """Whether there is something to choose for receive-side scaling."""
-    return cell.nic_profile.queues.rx > 1 and cell.mode.is_msix
+    return cell.has_several_queues and cell.mode.is_msix
 
 
 def _shortest(guest: Guest, ring: RingName) -> int:
@@ -177,7 +177,7 @@ def test_resizing_under_load_alters_no_frame(guest: Guest, wire: Wire, direction
 @requirement("82576 7.1.1.7", "virtio 1.2 5.1.5", "ethtool-netlink CHANNELS_GET")
 def test_channels_in_use_are_offered(guest: Guest, cell: Cell) -> None:
     """As many channels are in use as the guest is known to use, and no more are offered than the device has."""
-    queues = cell.nic_profile.queues
+    queues = cell.known_queues()
     offered, used = guest.channel_limit(), guest.channels()
     wanted = max(queues.rx, queues.tx) if cell.mode.is_msix else 1
     most = 1 if cell.nic.family == "virtio" else cell.nic.msix_vectors - 1

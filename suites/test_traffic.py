@@ -94,7 +94,7 @@ def _has_fixed_limit(cell: Cell) -> bool:
 
 def _shares_its_buffer(cell: Cell) -> bool:
     """Whether the device has further receive queues, its own or its physical function's, for which frames may wait."""
-    return cell.nic_profile.queues.rx > 1 or cell.nic.virtual_function
+    return cell.has_several_queues or cell.nic.virtual_function
 
 
 def _filler(length: int, pattern: bytes = b"\x5a") -> bytes:
