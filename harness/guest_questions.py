@@ -176,7 +176,7 @@ OF_SYSTEM: Mapping[str, tuple[Question, ...]] = {
             "HAL",
             _line(
                 r'reg query "HKLM\SYSTEM\CurrentControlSet\Enum\Root\ACPI_HAL\0000" /v HardwareID',
-                r"(?i)(?:acpi|mps|e_isa|syspro)\w*",
+                r"REG_\w+\s+(\w+)",
             ),
         ),
         Question("devcon is there", _line("devcon find =net < NUL")),

@@ -189,15 +189,15 @@ def restart(bed: Testbed) -> None:
 
 
 def settle(bed: Testbed, deadline_s: float = SETTLE_DEADLINE_S) -> None:
-    """Wait until the DUT answers: a virtual function's IPv6 address comes later than its lease.
+    """Wait until the DUT answers, and then for its IPv6 address, which a virtual function has later than its lease.
 
     One that never does is let go on: that is for the tests to find.
     """
-    end = time.monotonic() + deadline_s
-    answers = [_answers_arp]
+    answers = [(_answers_arp, deadline_s)]
     if "icmpv6" not in bed.cell.profile.lacks:
-        answers.append(_answers_solicitation)
-    for answer in answers:
+        answers.append((_answers_solicitation, SETTLE_DEADLINE_S))
+    for answer, patience_s in answers:
+        end = time.monotonic() + patience_s
         while not answer(bed) and time.monotonic() < end and bed.death() is None:
             pass  # each round waits for an answer itself
 

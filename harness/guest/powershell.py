@@ -14,11 +14,11 @@ from harness.guest.transport import CommandFailed, Completed, Transport
 LONGEST_LINE = 8191
 """Characters of a cmd.exe command line (Microsoft, "Command prompt line string limitation")."""
 
+DEADLINE_S = 180.0
+"""For a script: PowerShell and its modules are read anew for each, which under emulation takes its time."""
+
 _PROGRAM = "powershell -NoProfile -NonInteractive -ExecutionPolicy Bypass"
-_PREFIX = (
-    "$ProgressPreference='SilentlyContinue';$ErrorActionPreference='Stop';"
-    "[Console]::OutputEncoding=[Text.Encoding]::UTF8;"
-)
+_PREFIX = "$ProgressPreference='SilentlyContinue';$ErrorActionPreference='Stop';"
 _SUFFIX = ";exit $LASTEXITCODE"
 """Under -EncodedCommand the status is that of the last native program; $null, if there was none, is 0."""
 _FOLDER = r"C:\Windows\Temp"
@@ -74,7 +74,7 @@ class PowerShell:
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
-    def run(self, script: str, *, deadline_s: float = 60.0) -> Completed:
+    def run(self, script: str, *, deadline_s: float = DEADLINE_S) -> Completed:
         """Run a script to its end; what it printed has line feeds alone, what it complained of is plain text."""
         command = encoded(script)
         if len(command) > LONGEST_LINE:
@@ -83,7 +83,7 @@ class PowerShell:
         stdout = done.stdout.replace("\r\n", "\n").lstrip("\ufeff")
         return replace(done, command=script, stdout=stdout, stderr=one_line(without_clixml(done.stderr)))
 
-    def check(self, script: str, *, deadline_s: float = 60.0) -> str:
+    def check(self, script: str, *, deadline_s: float = DEADLINE_S) -> str:
         """Run a script that must end well and return what it printed.
 
         Raises:
@@ -94,7 +94,7 @@ class PowerShell:
             raise CommandFailed(done)
         return done.stdout
 
-    def ask(self, pipeline: str, *, depth: int = 3, deadline_s: float = 60.0) -> list[dict[str, Any]]:
+    def ask(self, pipeline: str, *, depth: int = 3, deadline_s: float = DEADLINE_S) -> list[dict[str, Any]]:
         """Return the objects that a pipeline gives: always a list, also of one or of none.
 
         Raises:
@@ -102,7 +102,10 @@ class PowerShell:
             NicproofError: what came is no JSON.
         """
         # Windows PowerShell 5.1 gives one object for a list of one, so the list is made here; and it has no -AsArray.
-        said = self.check(f"ConvertTo-Json -InputObject @({pipeline}) -Depth {depth} -Compress", deadline_s=deadline_s)
+        # What is not ASCII is escaped, so that no code page can change it on its way.
+        made = f"[string](ConvertTo-Json -InputObject @({pipeline}) -Depth {depth} -Compress)"
+        escape = r"{param($m) '\u{0:x4}' -f [int][char]$m.Value}"
+        said = self.check(rf"[regex]::Replace({made},'[^\x00-\x7f]',{escape})", deadline_s=deadline_s)
         try:
             found = json.loads(said) if said.strip() else []
         except ValueError:

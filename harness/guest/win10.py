@@ -12,7 +12,7 @@ from harness.errors import NicproofError
 from harness.guest.powershell import PowerShell, quoted
 from harness.guest.statistics import Statistics
 from harness.guest.transport import CommandFailed, Transport
-from harness.guest.windows import WindowsGuest, statistics_of
+from harness.guest.windows import WindowsGuest, is_fault, statistics_of
 from harness.guest.windows_packages import INSTALL_DEADLINE_S
 from harness.guest.windows_system import RESTART_DEADLINE_S, Adapter, mac_of
 
@@ -163,19 +163,16 @@ class Win10Guest(WindowsGuest):
     def warnings(self, drivers: Collection[str]) -> list[str]:
         """Return the System log's warnings and errors since the start whose source is the driver's service."""
         sources = ",".join(quoted(name) for name in sorted({*drivers, self._device.service} - {""}))
-        return self._events(f"Where-Object {{ $_.Level -in 1,2,3 -and @({sources}) -contains $_.ProviderName }}")
+        found = self._events(f"Where-Object {{ $_.Level -in 1,2,3 -and @({sources}) -contains $_.ProviderName }}")
+        return parse_events([one for one in found if is_fault(one["ProviderName"], one["Id"])])
 
     def log(self) -> str:
         """Return the System log since the start, which also holds the bug check that the last one ended with."""
-        return "".join(f"{line}\n" for line in self._events("Where-Object Level -GE 0"))
+        return "".join(f"{line}\n" for line in parse_events(self._events("Where-Object Level -GE 0")))
 
-    def _events(self, choice: str) -> list[str]:
+    def _events(self, choice: str) -> list[dict[str, Any]]:
         # Get-WinEvent ends with an error where it finds none, which is no error here.
         started = "$start=(Get-CimInstance Win32_OperatingSystem).LastBootUpTime"
         found = "Get-WinEvent -FilterHashtable @{LogName='System';StartTime=$start} -ErrorAction SilentlyContinue"
         fields = "@{n='TimeCreated';e={$_.TimeCreated.ToString('s')}},ProviderName,Id,Message"
-        return parse_events(
-            self._shell.ask(
-                f"& {{{started}; {found} | {choice} | Sort-Object RecordId | Select-Object {fields}}}", deadline_s=120
-            )
-        )
+        return self._shell.ask(f"& {{{started}; {found} | {choice} | Sort-Object RecordId | Select-Object {fields}}}")

@@ -22,8 +22,17 @@ from harness.guest.windows_system import Device
 from harness.guest.windows_vlans import WindowsVlans
 
 _PING_DEADLINE_MS = 5000
+_MAKE_UP_A_SPEED = {"netkvm"}
+"""Services of drivers that give NDIS a speed of their own (netkvm.inx: ConnectRate)."""
+_LINK_IS_DOWN = 27
+"""The event with which Intel's drivers say that the link went, as a warning."""
 _SPEED_DUPLEX = "*speedduplex"
 """0 is autonegotiation (Microsoft, "Enumeration Keywords")."""
+
+
+def is_fault(provider: str, event: int) -> bool:
+    """Return whether a warning in the System log tells of a fault; that a cable was pulled is none."""
+    return not (event == _LINK_IS_DOWN and provider.lower().startswith("e1"))
 
 
 def parse_version(text: str) -> str:
@@ -131,9 +140,9 @@ class WindowsGuest(
         return claim_of(self._irqs())
 
     def link(self) -> Link:
-        """Return the adapter's state."""
+        """Return the adapter's state; a speed that its driver makes up, as the device tells none, is none."""
         adapter = self._adapter()
-        return Link(adapter.up, adapter.speed_mbps)
+        return Link(adapter.up, None if self._device.service.lower() in _MAKE_UP_A_SPEED else adapter.speed_mbps)
 
     def full_duplex(self) -> bool | None:
         """Return the adapter's duplex."""

@@ -6,12 +6,12 @@ those that are there. devcon is not part of Windows: the image has it in its pat
 """
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from harness.errors import NicproofError, Unsupported
 from harness.guest.statistics import Statistics
 from harness.guest.transport import CommandFailed, Completed, Transport
-from harness.guest.windows import WindowsGuest, statistics_of
+from harness.guest.windows import WindowsGuest, is_fault, statistics_of
 from harness.guest.windows_interrupts import parse_devcon_irqs
 from harness.guest.windows_packages import INSTALL_DEADLINE_S
 from harness.guest.windows_system import RESTART_DEADLINE_S, Adapter, mac_of
@@ -169,13 +169,14 @@ class WinXpGuest(WindowsGuest):
         """Return the System log's warnings and errors since the start whose source is the driver's service."""
         sources = sorted({*drivers, self._device.service} - {""})
         own = " or ".join(f"SourceName='{name}'" for name in sources)
-        return self._events(f"(EventType=1 or EventType=2) and ({own})")  # 1 error, 2 warning (Win32_NTLogEvent)
+        found = self._events(f"(EventType=1 or EventType=2) and ({own})")  # 1 error, 2 warning (Win32_NTLogEvent)
+        return _lines(row for row in found if is_fault(row["SourceName"], int(row["EventCode"])))
 
     def log(self) -> str:
         """Return the System log since the start, which also holds the bug check that the last one ended with."""
-        return "".join(f"{line}\n" for line in self._events("EventType>0"))
+        return "".join(f"{line}\n" for line in _lines(self._events("EventType>0")))
 
-    def _events(self, condition: str) -> list[str]:
+    def _events(self, condition: str) -> list[Row]:
         rows = self._wmic.get("os", "LastBootUpTime")
         if not rows:
             raise NicproofError("Windows does not say when it was started (wmic os get LastBootUpTime)")
@@ -185,9 +186,13 @@ class WinXpGuest(WindowsGuest):
             *("EventCode", "Message", "RecordNumber", "SourceName", "TimeGenerated"),
             where=f"Logfile='System' and TimeGenerated>='{started}' and {condition}",
         )
-        rows.sort(key=lambda row: int(row["RecordNumber"]))
-        words = ("TimeGenerated", "SourceName", "EventCode", "Message")
-        return [" ".join(" ".join(row.get(word, "") for word in words).split()) for row in rows]
+        return sorted(rows, key=lambda row: int(row["RecordNumber"]))
+
+
+def _lines(rows: Iterable[Row]) -> list[str]:
+    """Return a line for each event: when, who, which and what, its own line ends taken out."""
+    words = ("TimeGenerated", "SourceName", "EventCode", "Message")
+    return [" ".join(" ".join(row.get(word, "") for word in words).split()) for row in rows]
 
 
 def _refuse(action: str, done: Completed) -> None:
