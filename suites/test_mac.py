@@ -17,7 +17,7 @@ from scapy.layers.l2 import ARP, Ether
 from harness.endpoint.wire import Wire
 from harness.guest.base import Guest
 from harness.station import BROADCAST_MAC, DUT, STRANGER_MAC, WIRE, almost
-from harness.suite import Disturb, after_down_and_up_and_reset, applies_to, requirement
+from harness.suite import Disturb, after_down_and_up_and_reset, applies_to, own_guest, requirement
 from harness.traffic.exchange import stations_reached
 from harness.traffic.frames import IPV4
 
@@ -144,11 +144,25 @@ def test_new_address_survives(guest: Guest, wire: Wire, disturb: Disturb) -> Non
     _assert_named(wire, NEW_MAC)
 
 
+@own_guest
 @requirement("82540EM 5.6.1", "82574L 6.1.1.1", "82576 6.2.1", "virtio 1.2 5.1.4")
 @while_up_and_while_down
 def test_permanent_address_stays(guest: Guest, change: Change) -> None:
     """The address that the NIC was made with is still told while another one is in use."""
     _assert_taken(change(guest, NEW_MAC), NEW_MAC)
+    _assert_permanent(guest)
+
+
+@requirement("82540EM 5.6.1", "82574L 6.1.1.1", "82576 6.2.1", "virtio 1.2 5.1.4")
+def test_permanent_address_survives_down_and_up(guest: Guest) -> None:
+    """It is still told after the interface was closed and opened with the other one."""
+    _assert_taken(guest.set_mac(NEW_MAC), NEW_MAC)
+    guest.bounce(1)
+    _assert_permanent(guest)
+
+
+def _assert_permanent(guest: Guest) -> None:
+    """Assert that the guest tells the new address as the one in use, and the first one as the NIC's own."""
     seen, expected = (guest.mac(), guest.permanent_mac()), (NEW_MAC, DUT.mac)
     assert seen == expected, f"expected (in use, permanent) {expected}, the guest says {seen}"
 

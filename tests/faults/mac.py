@@ -37,7 +37,7 @@ FAULTS = (
     Fault(
         "the system takes the MAC address in use for the permanent one",
         cell="e1000/intx",
-        tests=mac("permanent_address_stays"),
+        tests=mac("permanent_address_stays", "permanent_address_survives_down_and_up"),
         tampered=in_guest(
             """echo 'case $1 in -P) cat /sys/class/net/$2/address ;; *) exec /real/ethtool "$@" ;; esac' """
             "| instead ethtool"
