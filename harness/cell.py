@@ -133,6 +133,8 @@ def _cell(profile: Profile, nic: NicModel, mode: InterruptMode) -> Cell | Exclus
 
 def _out_of_reach(profile: Profile, nic: NicModel, how: ModeProfile) -> str | None:
     """Return why the profile's way to a mode, made for an image that nicproof builds, is none for a user's disk."""
+    if nic.name not in profile.packages and (lacking := profile.undriven.get(nic.name)):
+        return lacking
     if isinstance(profile.image, BuiltImage):
         return None
     if nic.virtual_function:

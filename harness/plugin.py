@@ -131,7 +131,8 @@ def _profile(config: pytest.Config, wish: str) -> Profile:
     )
     profile = load_profile(wish)
     if drivers:
-        chosen = select_cells(profile, config.getoption("nic"), config.getoption("irq"))
+        driven = profile.model_copy(update={"undriven": {}})
+        chosen = select_cells(driven, config.getoption("nic"), config.getoption("irq"))
         refuse_untested(profile, drivers, {cell.nic.name for cell in chosen})
     return with_own(profile, kernel, modules, drivers)
 

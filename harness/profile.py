@@ -33,7 +33,7 @@ from harness.profile_image import (
     image_class,
     image_kind,
 )
-from harness.recorded import with_recorded
+from harness.recorded import with_card, with_recorded
 from harness.shipped import shipped
 from harness.supplied_image import Supplied, without_absent_image
 from harness.yaml_source import Facts, Mark, Node, Text, nearest
@@ -227,6 +227,8 @@ class Profile(Facts):
     """The file; not in the file."""
     packages: Mapping[NicName, Path] = {}
     """Windows: the INF of the driver package that --driver gives a NIC; not in the file."""
+    undriven: Mapping[str, str] = {}
+    """NIC models that the image has no driver of, with the reason; not in the file."""
     description: Text
     os: GuestOS
     """Whose names and files the claims are read from."""
@@ -330,7 +332,7 @@ def load_profile(wish: str) -> Profile:
     problems: list[str] = []
     tree = yaml_source.expand(tree, problems)
     not_in_a_file = {field: "a profile is named after its file" for field in ("name", "path")}
-    for field, why in {**not_in_a_file, "packages": "a driver package is given by --driver NAME=FILE.inf"}.items():
+    for field, why in {**not_in_a_file, **_NOT_THE_FILES}.items():
         if own := tree.entries().get(field):
             problems.append(f"{own.mark}: {field}: unknown field; {why}")
     if problems:
@@ -338,7 +340,16 @@ def load_profile(wish: str) -> Profile:
     start = Mark(file, 1)
     given = {"name": Node(file.stem, start), "path": Node(file, start)}
     profile = yaml_source.validate(Profile, replace(tree, value={**tree.entries(), **given}))
-    return with_recorded(profile, profile.image.disk) if isinstance(profile.image, DiskImage) else profile
+    if not isinstance(profile.image, DiskImage):
+        return profile
+    disk = profile.image.disk
+    return with_recorded(with_card(profile, disk), disk)
+
+
+_NOT_THE_FILES = {
+    "packages": "a driver package is given by --driver NAME=FILE.inf",
+    "undriven": "what an image lacks is in its card",
+}
 
 
 def _find(wish: str, relative_to: Path, who: str) -> Path:

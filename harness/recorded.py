@@ -1,8 +1,8 @@
-"""What `nicproof doctor --guest` has recorded beside a disk takes the place of what its profile supposes."""
+"""What is known of a disk takes the place of what its profile supposes: its build's card, and the doctor's record."""
 
 import codecs
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
@@ -11,6 +11,13 @@ from harness.errors import InputError
 
 if TYPE_CHECKING:
     from harness.profile import Profile
+
+Known = TypeVar("Known", bound=BaseModel)
+
+
+def card_file(disk: Path) -> Path:
+    """Return where the card of an image that nicproof has built is: beside it."""
+    return disk.with_name(f"{disk.name}.json")
 
 
 def recorded_file(disk: Path) -> Path:
@@ -45,6 +52,51 @@ class _Record(BaseModel):
     nics: dict[str, _Nic] = {}
 
 
+class _Ssh(BaseModel):
+    host_key: str | None = None
+
+
+class _Card(BaseModel):
+    """The part of a card that a profile supposes otherwise; harness/image/windows/card.py makes all of it."""
+
+    profile: str
+    ssh: _Ssh | None = None
+    nics_without_driver: dict[str, str] = {}
+
+
+def _read(file: Path, kind: type[Known], what: str, cure: str) -> Known:
+    """Read a file beside a disk; JSON is YAML too.
+
+    Raises:
+        InputError: it is no such file.
+    """
+    try:
+        return kind.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, ValidationError) as error:
+        raise InputError(f"{file}: is no {what} ({str(error).splitlines()[0]}); {cure}") from None
+
+
+def with_card(profile: "Profile", disk: Path) -> "Profile":
+    """Return the profile with the image's own SSH host key, and with the NICs that it has no driver of.
+
+    Args:
+        profile: of a guest on a disk of the user's.
+        disk: that disk.
+
+    Raises:
+        InputError: the file beside the disk is no card.
+    """
+    file = card_file(disk)
+    if not file.is_file():
+        return profile
+    card = _read(file, _Card, "card of nicproof image build", "remove it or build the image anew")
+    image = profile.image
+    if card.ssh is not None and card.ssh.host_key and getattr(image, "host_key", None) is None:
+        image = image.model_copy(update={"host_key": card.ssh.host_key})
+    undriven = {name: f"the image has no driver of it: {why}" for name, why in card.nics_without_driver.items()}
+    return profile.model_copy(update={"image": image, "undriven": undriven})
+
+
 def with_recorded(profile: "Profile", disk: Path) -> "Profile":
     """Return the profile with the guest's code page, and with the drivers that were bound among those accepted.
 
@@ -58,13 +110,7 @@ def with_recorded(profile: "Profile", disk: Path) -> "Profile":
     file = recorded_file(disk)
     if not file.is_file():
         return profile
-    try:
-        record = _Record.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, ValidationError) as error:
-        said = str(error).splitlines()[0]
-        raise InputError(
-            f"{file}: is no record of nicproof doctor --guest ({said}); remove it or make it anew"
-        ) from None
+    record = _read(file, _Record, "record of nicproof doctor --guest", "remove it or make it anew")
     nics = dict(profile.nics)
     for cell_id, nic in record.nics.items():
         name, driver = (*cell_id.split("/"), "")[1], nic.known.driver.name

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from harness.cell import Exclusion, all_cells, select_cells
 from harness.errors import InputError
-from harness.profile import Profile, load_profile
-from harness.recorded import recorded_file
+from harness.profile import DiskImage, Profile, load_profile
+from harness.recorded import card_file, recorded_file
 
 # Shortened, as harness/guest_facts.py writes it.
 RECORD = """\
@@ -64,5 +65,41 @@ def test_a_file_that_is_no_record_is_refused_in_one_line(disk: Path, text: str) 
     with pytest.raises(
         InputError, match=r"xp\.qcow2\.facts\.yaml: is no record of nicproof doctor --guest .*anew$"
     ) as caught:
+        load_profile("winxp")
+    assert "\n" not in str(caught.value)
+
+
+CARD = """{
+ "version": 1, "profile": "winxp", "hal": "acpiapic_up",
+ "nics_without_driver": {"e1000e": "no INF below intel-xp lists PCI\\\\VEN_8086&DEV_10D3"},
+ "ssh": {"user": "Administrator", "host_key": "ssh-ed25519 AAAA"}
+}
+"""
+
+
+def test_an_images_card_pins_its_host_key_and_leaves_out_the_nics_without_a_driver(disk: Path) -> None:
+    card_file(disk).write_text(CARD)
+    profile = load_profile("winxp")
+    assert isinstance(profile.image, DiskImage)
+    assert profile.image.host_key == "ssh-ed25519 AAAA"
+    assert "e1000e" not in {cell.nic.name for cell in select_cells(profile)}
+    why = {one.reason for one in all_cells(profile) if isinstance(one, Exclusion) and one.id == "winxp/e1000e/intx"}
+    assert why == {"the image has no driver of it: no INF below intel-xp lists PCI\\VEN_8086&DEV_10D3"}
+    given = profile.model_copy(update={"packages": {"e1000e": disk}})
+    assert "e1000e" in {cell.nic.name for cell in select_cells(given)}, "the user gives it one"
+
+
+def test_a_profiles_own_host_key_goes_before_the_cards(disk: Path, tmp_path: Path) -> None:
+    card_file(disk).write_text(CARD)
+    (tmp_path / "mine.yaml").write_text("extends: winxp\nimage: {host_key: ssh-ed25519 BBBB}\n")
+    image = load_profile(str(tmp_path / "mine.yaml")).image
+    assert isinstance(image, DiskImage)
+    assert image.host_key == "ssh-ed25519 BBBB"
+
+
+@pytest.mark.parametrize("text", ["{", "5", '{"version": 1}'])
+def test_a_file_that_is_no_card_is_refused_in_one_line(disk: Path, text: str) -> None:
+    card_file(disk).write_text(text)
+    with pytest.raises(InputError, match=r"xp\.qcow2\.json: is no card of nicproof image build .*anew$") as caught:
         load_profile("winxp")
     assert "\n" not in str(caught.value)

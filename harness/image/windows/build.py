@@ -49,7 +49,7 @@ class Order:
 
 def beside(output: Path, what: str) -> Path:
     """Return a file or folder that belongs to an image: `winxp.qcow2` has `winxp.qcow2.json`."""
-    return output.with_name(f"{output.name}.{what}")
+    return output.with_name(f"{output.name}.{what}")  # its card where harness.recorded.card_file looks for it
 
 
 def dry_run(order: Order, recipe: Recipe) -> list[str]:
