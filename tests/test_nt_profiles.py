@@ -1,7 +1,9 @@
 """The profiles of Windows and ReactOS: what they expect of each NIC model, and that QEMU has such machines."""
 
+import re
 import socket
 import subprocess
+import textwrap
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -140,3 +142,15 @@ def test_a_guest_with_a_shell_on_its_serial_port_has_that_port_and_no_control_ni
     assert isinstance(bed.vm.serial, socket.socket)
     with pytest.raises(SerialError, match=r"^no cmd\.exe answers on the guest's serial port within 2 s: "):
         bed.transport(2)
+
+
+@pytest.mark.parametrize("name", ["winxp", "win10"])
+def test_an_image_without_a_login_is_tested_by_the_profile_that_its_page_shows(
+    name: str, supplied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(f"NICPROOF_{name.upper()}_KEY")
+    page = (Path(__file__).parent.parent / "docs" / f"{name}.md").read_text()
+    (shown,) = re.findall(rf"(?m)^    extends: {name}\n(?:    .*\n)+", page)
+    (tmp_path / "mine.yaml").write_text(textwrap.dedent(shown))
+    profile = load_profile(str(tmp_path / "mine.yaml"))
+    assert (profile.control, profile.ready.console, profile.ready.arp) == ("none", "nicproof: ready", True)
