@@ -81,8 +81,7 @@ class Cell:
     def vectors(self) -> int | None:
         """Message vectors that the driver needs; 0 for a line or a polled NIC, None if nobody knows its queues."""
         if self.queues is None:
-            fixed = not self.mode.is_msix or self.mode is InterruptMode.MSIX_SHARED
-            return vectors_needed(self.mode, 1, 1) if fixed else None
+            return None if self.mode.has_vector_per_queue else vectors_needed(self.mode, 1, 1)
         return vectors_needed(self.mode, self.queues.rx, self.queues.tx)
 
     def needs(self, *answers: Answer) -> None:

@@ -224,8 +224,11 @@ def image_build(
     from harness.image.windows.recipe import RECIPES
 
     own = {
-        **{"virtio-win": virtio_win, "intel-drivers": intel_drivers, "ssh": ssh},
-        **{"product-key": product_key, "devcon": devcon},
+        "virtio-win": virtio_win,
+        "intel-drivers": intel_drivers,
+        "ssh": ssh,
+        "product-key": product_key,
+        "devcon": devcon,
     }
     family = next((family for family in RECIPES if family == profile), None)
     if family is None:

@@ -38,6 +38,11 @@ class InterruptMode(StrEnum):
         """Whether the mode uses the MSI-X capability."""
         return self in (InterruptMode.MSIX, InterruptMode.MSIX_SHARED, InterruptMode.MSIX_REMAPPED)
 
+    @property
+    def has_vector_per_queue(self) -> bool:
+        """Whether each queue has a message vector of its own."""
+        return self in (InterruptMode.MSIX, InterruptMode.MSIX_REMAPPED)
+
 
 def vectors_needed(mode: InterruptMode, rx_queues: int, tx_queues: int) -> int:
     """Return the number of message vectors a driver needs for its queues in `mode` (0 for a line).

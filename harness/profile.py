@@ -320,6 +320,15 @@ def profile_names() -> tuple[str, ...]:
     return tuple(sorted(file.stem for file in shipped("profiles").glob("*.yaml")))
 
 
+_NOT_IN_A_FILE = {
+    "name": "a profile is named after its file",
+    "path": "a profile is named after its file",
+    "packages": "a driver package is given by --driver NAME=FILE.inf",
+    "undriven": "what an image lacks is in its card",
+}
+"""Fields that a profile has from elsewhere, and where that is."""
+
+
 def load_profile(wish: str) -> Profile:
     """Load a profile by name (`linux`) or a YAML file by path (`./mine.yaml`).
 
@@ -331,8 +340,7 @@ def load_profile(wish: str) -> Profile:
     tree = without_absent_image(_inherit(file, ()), file.stem)
     problems: list[str] = []
     tree = yaml_source.expand(tree, problems)
-    not_in_a_file = {field: "a profile is named after its file" for field in ("name", "path")}
-    for field, why in {**not_in_a_file, **_NOT_THE_FILES}.items():
+    for field, why in _NOT_IN_A_FILE.items():
         if own := tree.entries().get(field):
             problems.append(f"{own.mark}: {field}: unknown field; {why}")
     if problems:
@@ -342,14 +350,7 @@ def load_profile(wish: str) -> Profile:
     profile = yaml_source.validate(Profile, replace(tree, value={**tree.entries(), **given}))
     if not isinstance(profile.image, DiskImage):
         return profile
-    disk = profile.image.disk
-    return with_recorded(with_card(profile, disk), disk)
-
-
-_NOT_THE_FILES = {
-    "packages": "a driver package is given by --driver NAME=FILE.inf",
-    "undriven": "what an image lacks is in its card",
-}
+    return with_recorded(with_card(profile, profile.image), profile.image.disk)
 
 
 def _find(wish: str, relative_to: Path, who: str) -> Path:

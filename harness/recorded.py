@@ -8,6 +8,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
 from harness.errors import InputError
+from harness.profile_image import DiskImage
 
 if TYPE_CHECKING:
     from harness.profile import Profile
@@ -76,22 +77,21 @@ def _read(file: Path, kind: type[Known], what: str, cure: str) -> Known:
         raise InputError(f"{file}: is no {what} ({str(error).splitlines()[0]}); {cure}") from None
 
 
-def with_card(profile: "Profile", disk: Path) -> "Profile":
+def with_card(profile: "Profile", image: DiskImage) -> "Profile":
     """Return the profile with the image's own SSH host key, and with the NICs that it has no driver of.
 
     Args:
         profile: of a guest on a disk of the user's.
-        disk: that disk.
+        image: that disk.
 
     Raises:
         InputError: the file beside the disk is no card.
     """
-    file = card_file(disk)
+    file = card_file(image.disk)
     if not file.is_file():
         return profile
     card = _read(file, _Card, "card of nicproof image build", "remove it or build the image anew")
-    image = profile.image
-    if card.ssh is not None and card.ssh.host_key and getattr(image, "host_key", None) is None:
+    if card.ssh is not None and card.ssh.host_key and image.host_key is None:
         image = image.model_copy(update={"host_key": card.ssh.host_key})
     undriven = {name: f"the image has no driver of it: {why}" for name, why in card.nics_without_driver.items()}
     return profile.model_copy(update={"image": image, "undriven": undriven})

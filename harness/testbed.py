@@ -27,6 +27,7 @@ from harness.guest.transport import Transport
 from harness.guest.win10 import Win10Guest
 from harness.guest.winxp import WinXpGuest, hardware_id
 from harness.image import BootImage
+from harness.image.windows.inf import WINDOWS
 from harness.qemu import machine
 from harness.qemu.console import ConsoleTimeout
 from harness.qemu.interrupts import Delivery, Programmed, Trace, own
@@ -309,8 +310,7 @@ class Testbed:
         """
         if self.vm.serial is None:
             ssh = self.connect()
-            is_windows = self.cell.profile.os in ("winxp", "win10")
-            return CygwinShell(ssh) if is_windows and is_cygwin(ssh.server) else ssh
+            return CygwinShell(ssh) if self.cell.profile.os in WINDOWS and is_cygwin(ssh.server) else ssh
         return SerialShell(self.vm.serial, encoding=self.cell.profile.encoding, deadline_s=deadline_s)
 
     def kernel(self) -> str | None:

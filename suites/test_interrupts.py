@@ -37,7 +37,7 @@ def _has_messages(cell: Cell) -> bool:
 
 
 def _has_vector_per_queue(cell: Cell) -> bool:
-    return cell.queues is not None and cell.mode.is_msix and cell.mode != "msix-shared"
+    return cell.queues is not None and cell.mode.has_vector_per_queue
 
 
 @requirement("PCI 3.0 6.8", "PCI 3.0 2.2.6", "82540EM 13.4.17", "82574L 7.4", "82576 7.3", "virtio 1.2 4.1.4.5")
