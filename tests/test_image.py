@@ -24,6 +24,7 @@ from pathlib import Path
 import paramiko
 import pytest
 import zstandard
+from scapy.layers.inet import ICMP, IP
 from scapy.layers.l2 import ARP, Ether
 
 from harness.cache import cache_root, entries
@@ -352,6 +353,11 @@ def test_vf_is_made_with_its_address_and_is_the_dut(trixie: BootImage) -> None:
             guest.run(f"basename $(readlink /sys/class/net/{n.partition('/')[0]}/device/driver)") for n in names
         ] == ["igbvf\n"]
         wait_until(lambda: f"inet {DUT.ip}/" in guest.run("ip address"), "the VF's lease", 60)
+        request = Ether(src=WIRE.mac, dst="ff:ff:ff:ff:ff:ff") / IP(src=WIRE.ip, dst=DUT.ip) / ICMP()
+        with guest.wire.capture(lambda frame: ICMP in Ether(frame)) as seen:
+            guest.wire.send(bytes(request).ljust(60, b"\0"))
+            replies = seen.wait(2, deadline_s=1.0)
+        assert [Ether(reply).src for reply in replies] == [function], "the physical function took it too"
 
 
 @pytest.mark.nightly
