@@ -16,6 +16,7 @@ from harness.station import DUT
 from harness.testbed import BLUE_SCREEN, Testbed
 
 FUNCTION_READY = "nicproof: function ready"
+FAILED = "nicproof: failed: (.*)"
 SETTLE_DEADLINE_S = 15.0
 
 
@@ -143,9 +144,13 @@ def make_function(bed: Testbed) -> None:
 
     Raises:
         ConsoleTimeout: the guest did not say that it has it.
+        NicproofError: it said why it has not.
     """
-    bed.vm.console.send("\n")
-    bed.vm.console.wait_for(FUNCTION_READY, SETTLE_DEADLINE_S)
+    console = bed.vm.console
+    start = len(console.text)
+    console.send("\n")
+    if why := console.wait_for(f"{FUNCTION_READY}|{FAILED}", SETTLE_DEADLINE_S, start)[1]:
+        raise NicproofError(f"the guest could not make the virtual function: {why}")
     settle(bed)
 
 
