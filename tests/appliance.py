@@ -40,7 +40,7 @@ DEFAULT linux
 LABEL linux
   LINUX vmlinuz
   INITRD initrd
-  APPEND console=ttyS0 quiet
+  APPEND console=ttyS0 quiet no_timer_check
 """
 
 # In the initial RAM disk.
