@@ -23,18 +23,21 @@ from harness.endpoint.wire import Wire
 from harness.guest.base import Guest
 from harness.guest.offloads import Offload
 from harness.station import WIRE
-from harness.suite import requirement
+from harness.suite import applies_to, requirement
 from harness.traffic.aggregation import delivered, wrongly_merged
 from harness.traffic.damage import damaged
 from harness.traffic.exchange import DEADLINE_S
 from harness.traffic.frames import IPV4, IPV6, LONGEST_FRAME, Family, difference, mac_octets, random_payloads
 from harness.traffic.segmentation import (
+    CWR,
     Sent,
     cut,
     end_flags,
+    flags_of,
     reassembled,
     send_datagrams,
     send_stream,
+    send_with_cwr,
     without_end_flags,
 )
 from harness.traffic.transmission import data_of
@@ -46,6 +49,8 @@ SEGMENT = 500
 PIECES = random_payloads([SEGMENT] * 40)
 """No more than any receive ring holds."""
 STREAM = b"".join(PIECES)
+UNEVEN = STREAM[1:]
+"""Its last segment is shorter than the others."""
 DATAGRAMS = random_payloads([20 * SEGMENT + 123])[0]
 
 both_families = pytest.mark.parametrize("family", [IPV4, IPV6], ids=str)
@@ -64,7 +69,7 @@ def _parts(sent: Sent, octets: int) -> list[bytes]:
     return [part for handed in sent.handed for part in cut(handed, octets)]
 
 
-@requirement("RFC 9293 3.7.1", "RFC 9293 3.1", "82540EM 3.5", "82574L 7.3", "82576 7.2.4")
+@requirement("RFC 9293 3.7.1", "RFC 9293 3.1", "82540EM 3.5", "82574L 7.3", "82576 7.2.4", "virtio 1.2 5.1.6.2")
 @pytest.mark.parametrize("mss", [536, 1000, None], ids=["536", "1000", "full"])
 @both_families
 def test_stream_leaves_in_segments_of_at_most_the_announced_length(
@@ -84,12 +89,12 @@ def test_stream_leaves_in_segments_of_at_most_the_announced_length(
         assert digests[0] == digests[1], f"expected {len(payload)} octets (SHA-256, seen): {digests}, seen {len(came)}"
 
 
-@requirement("82540EM 3.5", "82574L 7.3", "82576 7.2.4")
+@requirement("82540EM 3.5", "82574L 7.3", "82576 7.2.4", "virtio 1.2 5.1.6.2")
 @both_families
 def test_large_send_leaves_as_the_segments_that_it_is_made_of(guest: Guest, wire: Wire, family: Family) -> None:
     """Sequence numbers and identifications count on from those of the large send, and all else is as handed.
 
-    PSH and FIN, and the checksums, have tests of their own.
+    PSH and FIN, CWR, and the checksums, have tests of their own.
     """
     guest.set_offload(_tcp(family), True)
     for payload in random_payloads(_lengths(SEGMENT)):
@@ -104,7 +109,7 @@ def test_large_send_leaves_as_the_segments_that_it_is_made_of(guest: Guest, wire
         assert not wrong, f"of segments of {len(sent.handed)} sends, {wrong}"
 
 
-@requirement("82540EM 3.5", "82574L 7.3", "82576 7.2.4")
+@requirement("82540EM 3.5", "82574L 7.3", "82576 7.2.4", "virtio 1.2 5.1.6.2")
 @both_families
 def test_end_of_a_large_send_is_said_in_its_last_segment_alone(guest: Guest, wire: Wire, family: Family) -> None:
     """PSH and FIN of a large send are in its last segment, and in no other."""
@@ -116,7 +121,37 @@ def test_end_of_a_large_send_is_said_in_its_last_segment_alone(guest: Guest, wir
     assert expected == seen, f"expected PSH and FIN in the segments as in {expected}, seen {seen}"
 
 
-@requirement("RFC 9293 3.7.1", "IEEE 802.3-2022 3.2.7")
+@requirement("RFC 3168 6.1.2", "virtio 1.2 5.1.6.2")
+@both_families
+def test_reduced_window_is_said_in_the_first_segment_of_a_large_send_alone(
+    guest: Guest, wire: Wire, family: Family
+) -> None:
+    """CWR of a large send is in its first segment and in no other, whether the NIC minds it or the stack has to."""
+    guest.set_offload(_tcp(family), True)
+    _assert_cwr_first(send_with_cwr(guest, wire, family, UNEVEN, SEGMENT, declared=True))
+
+
+@requirement("82576 8.12 DTXTCPFLGL", "82576 7.2.4")
+@applies_to(lambda cell: cell.nic.name in ("igb", "igbvf"))
+@both_families
+def test_controller_leaves_cwr_to_the_first_segment_unasked(guest: Guest, wire: Wire, family: Family) -> None:
+    """A controller that masks the flags of segments clears CWR in all but the first, whatever its driver says of it."""
+    guest.set_offload(_tcp(family), True)
+    sent = send_with_cwr(guest, wire, family, UNEVEN, SEGMENT, declared=False)
+    lengths = [len(data_of(frame)) for frame in sent.handed]
+    assert lengths == [len(UNEVEN)], f"expected {len(UNEVEN)} octets left to the NIC at once, seen {lengths}"
+    _assert_cwr_first(sent)
+
+
+def _assert_cwr_first(sent: Sent) -> None:
+    flags = [flags_of(frame) & CWR for frame in sent.seen]
+    marked = [number for number, flag in enumerate(flags, 1) if flag]
+    assert marked == [1], f"of {len(flags)} segments expected CWR in the first alone, seen it in {marked}"
+    wrong = difference(_parts(sent, SEGMENT), sent.seen)
+    assert not wrong, f"of segments of a large send with CWR, {wrong}"
+
+
+@requirement("RFC 9293 3.7.1", "IEEE 802.3-2022 3.2.7", "virtio 1.2 5.1.6.2")
 @both_families
 def test_without_the_offload_no_large_send_is_handed_over(guest: Guest, wire: Wire, family: Family) -> None:
     """A driver whose NIC is not to cut gets no frame longer than the cable takes, and what it gets leaves as it is."""
@@ -131,7 +166,7 @@ def test_without_the_offload_no_large_send_is_handed_over(guest: Guest, wire: Wi
         assert not wrong, f"of a stream of {len(payload)} octets, {wrong}"
 
 
-@requirement("82576 7.2.4", "RFC 768", "RFC 8200 8.1")
+@requirement("82576 7.2.4", "virtio 1.2 5.1.6.2", "RFC 768", "RFC 8200 8.1")
 @with_and_without
 @both_families
 def test_udp_payload_leaves_in_datagrams_of_the_length_asked_for(

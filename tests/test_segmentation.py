@@ -5,8 +5,9 @@ from scapy.layers.inet import IP, TCP, UDP, IPOption_NOP
 from scapy.layers.inet6 import IPv6, IPv6ExtHdrDestOpt, IPv6ExtHdrHopByHop, PadN
 from scapy.layers.l2 import Ether
 from scapy.packet import Packet
+from scapy.utils import checksum
 
-from harness.endpoint.checksum import wrong_checksums
+from harness.endpoint.checksum import is_open, with_open_checksum, wrong_checksums
 from harness.endpoint.headers import transport_of, unpadded
 from harness.traffic.aggregation import wrongly_merged
 from harness.traffic.damage import damaged, damaged_header
@@ -24,9 +25,9 @@ def segment(network: Packet, at: int = 0, data: bytes = DATA, flags: str = "A", 
 
 @pytest.mark.parametrize("network", [V4, V6], ids=["IPv4", "IPv6"])
 def test_large_send_is_cut_into_sound_segments(network: Packet) -> None:
-    parts = cut(segment(network, flags="FPA"), 500)
+    parts = cut(segment(network, flags="FPAEC"), 500)
     assert [len(data_of(part)) for part in parts] == [500, 500, 280]
-    assert [str(Ether(part)[TCP].flags) for part in parts] == ["A", "A", "FPA"]
+    assert [str(Ether(part)[TCP].flags) for part in parts] == ["AEC", "AE", "FPAE"]
     assert [Ether(part)[TCP].seq for part in parts] == [1000, 1500, 2000]
     assert [one for part in parts for one in wrong_checksums(part)] == []
     assert reassembled(parts) == DATA
@@ -61,6 +62,18 @@ def test_headers_are_found_behind_options_and_extensions() -> None:
         assert wrong_checksums(frame + bytes(9)) == []
         assert all(wrong_checksums(bad) for bad in damaged(frame))
     assert all(wrong_checksums(bad) for bad in damaged_header(bytes(ETHER / options / UDP() / b"odd")))
+
+
+@pytest.mark.parametrize("network", [V4, V6], ids=["IPv4", "IPv6"])
+@pytest.mark.parametrize("transport", [TCP(sport=7, dport=8), UDP(sport=7, dport=8)], ids=["TCP", "UDP"])
+def test_open_checksum_is_what_the_rest_of_the_sum_completes(network: Packet, transport: Packet) -> None:
+    sound = bytes(ETHER / network / transport / b"odd")
+    left_open = with_open_checksum(sound + bytes(9))
+    assert (is_open(left_open), is_open(sound)) == (True, False)
+    _, at = transport_of(left_open)
+    blank = Ether(sound)
+    blank[type(transport)].chksum = checksum(left_open[at : len(sound)])
+    assert bytes(blank) == sound
 
 
 PIECES = [segment(V4, at, DATA[at : at + 100]) for at in range(0, 400, 100)]

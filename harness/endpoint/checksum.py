@@ -1,4 +1,4 @@
-"""The checksums in a frame, computed again: what a NIC with checksum offload must have put there."""
+"""The checksums in a frame, computed again: what a NIC with checksum offload must have put there, and what it finds."""
 
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import (
@@ -11,6 +11,9 @@ from scapy.layers.inet6 import (
 from scapy.layers.l2 import Ether
 from scapy.packet import Packet
 
+from harness.endpoint.headers import ETHERNET_HEADER, IPV6_TYPE, transport_of, unpadded
+
+_TCP = 6
 _FIELDS: dict[type[Packet], str] = {
     IP: "chksum",
     ICMP: "chksum",
@@ -43,3 +46,34 @@ def wrong_checksums(frame: bytes) -> list[str]:
         if not (none or same):
             wrong.append(f"{layer.__name__}: {seen:04x} instead of {expected:04x}")
     return wrong
+
+
+def open_checksum(frame: bytes) -> bytes:
+    """Return what stands for the checksum of a TCP segment or UDP datagram that somebody else is to compute.
+
+    It is the sum of the pseudo header, which who computes the rest need not know (virtio 1.2, 5.1.6.2).
+    """
+    protocol, at = transport_of(frame)
+    addresses = frame[ETHERNET_HEADER + 8 :][:32] if frame[12:14] == IPV6_TYPE else frame[ETHERNET_HEADER + 12 :][:8]
+    total = (protocol or 0) + len(unpadded(frame)) - at
+    total += sum(int.from_bytes(addresses[word : word + 2], "big") for word in range(0, len(addresses), 2))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return total.to_bytes(2, "big")
+
+
+def with_open_checksum(frame: bytes) -> bytes:
+    """Return a TCP segment or UDP datagram whose checksum somebody else is to compute."""
+    place = _checksum_of(frame)
+    return frame[: place.start] + open_checksum(frame) + frame[place.stop :]
+
+
+def is_open(frame: bytes) -> bool:
+    """Whether the checksum of a TCP segment or UDP datagram is still to be computed."""
+    return frame[_checksum_of(frame)] == open_checksum(frame)
+
+
+def _checksum_of(frame: bytes) -> slice:
+    protocol, at = transport_of(frame)
+    place = at + (16 if protocol == _TCP else 6)
+    return slice(place, place + 2)

@@ -13,6 +13,7 @@ from scapy.packet import Packet
 
 from harness.endpoint.base import Capture, Endpoint
 from harness.endpoint.cable import CableStuck
+from harness.endpoint.headers import transport_of
 from harness.endpoint.worker import join_frames, message, read_message, split_frames
 from harness.errors import NicproofError, Unsupported
 
@@ -123,6 +124,25 @@ class RemoteEndpoint(Endpoint):
         answer, _ = self.worker.ask("send", blob, patience_s=60.0, interface=self.interface, repeat=repeat, cpu=cpu)
         if "stuck" in answer:
             raise CableStuck(f"the cable is stuck: {answer['stuck']}")
+
+    def send_large(self, frame: bytes, segment: int, *, with_cwr: bool) -> None:
+        """Hand over a frame as the host's stack does a large send: for whoever can to cut it and to put checksums in.
+
+        Args:
+            frame: a TCP segment of any length, its checksum left open.
+            segment: how many octets of data a segment is to have.
+            with_cwr: say beside the frame that it has CWR, so that a driver gets it only if its NIC minds that flag.
+        """
+        _, transport = transport_of(frame)
+        self.worker.ask(
+            "send_large",
+            frame,
+            interface=self.interface,
+            headers=transport + 4 * (frame[transport + 12] >> 4),
+            transport=transport,
+            segment=segment,
+            with_cwr=with_cwr,
+        )
 
     def refuses(self, frame: bytes) -> bool:
         """Send a frame; return whether the host's system refuses it as too long."""

@@ -41,11 +41,16 @@ HEADERS = {
     "destination": (socket.IPPROTO_IPV6, getattr(socket, "IPV6_DSTOPTS", 59)),
 }
 """What may stand behind the IP header, and the socket option that puts it there."""
-SOL_PACKET, PACKET_AUXDATA = 263, 8
+SOL_PACKET, PACKET_AUXDATA, PACKET_VNET_HDR = 263, 8, 15
 AUXDATA = struct.Struct("=IIIHHHH")
 """Status, lengths of the packet and of what is kept, offsets of its headers, VLAN tag and its type (packet(7))."""
 HAS_TAG, HAS_TAG_TYPE = 1 << 4, 1 << 6
 CUSTOMER_TAG = 0x8100
+VNET_HEADER = struct.Struct("=BBHHHH")
+"""Flags, kind of segmentation, octets of headers and of a segment's data, place of the checksum: where what it covers
+begins, and how far behind that it lies itself (include/uapi/linux/virtio_net.h)."""
+NEEDS_CHECKSUM, CUT_TCP_IPV4, CUT_TCP_IPV6, CUT_WITH_CWR = 1, 1, 4, 0x80
+TCP_CHECKSUM_AT = 16
 BESIDE = 256
 """Room for what Linux hands over beside a frame: octets."""
 
@@ -243,6 +248,22 @@ class Worker:
         except TimeoutError:
             return {"stuck": f"{interface} took no frame for {SEND_DEADLINE_S} s"}, b""
         return {"sent": repeat * len(frames)}, b""
+
+    def do_send_large(
+        self, blob: bytes, interface: str, headers: int, transport: int, segment: int, with_cwr: bool
+    ) -> tuple[dict[str, Any], bytes]:
+        """Hand over the blob, a TCP packet, for the NIC to cut and to put checksums in, as the host's stack would.
+
+        `headers` are its octets before the data, `transport` those before the TCP header, `segment` those of data in
+        each segment; `with_cwr` says beside the packet that it has that flag.
+        """
+        kind = (CUT_TCP_IPV6 if blob[12:14] == b"\x86\xdd" else CUT_TCP_IPV4) | (CUT_WITH_CWR if with_cwr else 0)
+        beside = VNET_HEADER.pack(NEEDS_CHECKSUM, kind, headers, segment, transport, TCP_CHECKSUM_AT)
+        with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sender:
+            sender.setsockopt(SOL_PACKET, PACKET_VNET_HDR, 1)
+            sender.bind((interface, 0))
+            sender.send(beside + blob)
+        return {}, b""
 
     def do_capture(
         self, blob: bytes, interface: str, promiscuous: bool = False, outgoing: bool = False

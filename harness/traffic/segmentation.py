@@ -10,19 +10,23 @@ from scapy.layers.l2 import Ether
 from scapy.packet import Packet
 
 from harness.endpoint.base import Capture
+from harness.endpoint.checksum import with_open_checksum
 from harness.endpoint.headers import IPV4_TYPE, IPV6_TYPE, transport_of, unpadded
 from harness.endpoint.stack import Stack
 from harness.endpoint.wire import Wire
 from harness.guest.base import Guest
-from harness.station import DUT
+from harness.station import DUT, WIRE
 from harness.traffic.exchange import DEADLINE_S
 from harness.traffic.frames import IPV4, Family, mac_octets
 from harness.traffic.transmission import DISCARD, Carrier, data_of
 
 END_FLAGS = 0x09
 """FIN and PSH: what a TCP says of the end of the data, so that no segment before the last can have them."""
+CWR = 0x80
+"""What a TCP says once, when it has reduced its window: only the first segment can have it (RFC 3168, 6.1.2)."""
 _END = 16
 """Octets by which the last of some datagrams is told."""
+_PORT = 40005
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,29 @@ def send_datagrams(guest: Guest, wire: Wire, family: Family, payload: bytes, seg
         return Sent(*(_up_to_the_end(capture, is_ours, ends) for capture in (handed, seen)))
 
 
+def send_with_cwr(guest: Guest, wire: Wire, family: Family, payload: bytes, segment: int, *, declared: bool) -> Sent:
+    """Have the guest hand over one TCP packet with CWR to be cut into segments, as after a reduction of its window.
+
+    Args:
+        guest: its endpoint is on the DUT.
+        wire: where the segments come.
+        family: of the packet.
+        payload: all data.
+        segment: octets of data in a segment.
+        declared: tell the guest's stack of the flag: then it cuts the packet itself, unless the driver has said that
+            its NIC minds the flag.
+    """
+    carrier = Carrier(family, "tcp")
+    ports = TCP(sport=_PORT, dport=DISCARD, seq=1, ack=1, flags="CA")
+    packet = Ether(src=DUT.mac, dst=WIRE.mac) / family.layer(src=family.dut, dst=family.wire) / ports / payload
+    large = with_open_checksum(bytes(packet))
+    is_ours = carrier.carries(DISCARD)
+    with wire.capture(is_ours) as seen, guest.endpoint().capture_outgoing(_from_dut(family)) as handed:
+        guest.endpoint().send_large(large, segment, with_cwr=declared)
+        ends = lambda first, frame: _octets_up_to(first, frame) == len(payload)  # noqa: E731
+        return Sent(*(_up_to_the_end(capture, is_ours, ends) for capture in (handed, seen)))
+
+
 def _from_dut(family: Family) -> bytes:
     return mac_octets(DUT.mac) + (IPV4_TYPE if family is IPV4 else IPV6_TYPE)
 
@@ -90,7 +117,7 @@ def cut(handed: bytes, octets: int) -> list[bytes]:
     """Return the frames that a large send must leave as: none with more data than `octets`, each header its own.
 
     IPv4 identifications and sequence numbers count on from those of the large send; what a TCP says of the end of the
-    data, it says in the last segment alone.
+    data, it says in the last segment alone, and what it says once, of its window, in the first.
     """
     data, whole = data_of(handed), Ether(handed)
     starts = range(0, len(data), octets) or range(1)
@@ -108,8 +135,8 @@ def _part(whole: Packet, number: int, data: bytes, at: int, last: bool) -> bytes
     del segment.chksum
     if TCP in part:
         segment.seq = (segment.seq + at) % (1 << 32)
-        if not last:
-            segment.flags = int(segment.flags) & ~END_FLAGS
+        flags = int(segment.flags)
+        segment.flags = flags & ~(CWR if number else 0) & ~(0 if last else END_FLAGS)
     else:
         del segment.len
     segment.remove_payload()

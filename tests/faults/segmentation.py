@@ -44,6 +44,12 @@ def push(frame: bytes) -> Iterable[bytes]:
     return repair(bytes(packet))
 
 
+def reduced(frame: bytes) -> Iterable[bytes]:
+    packet = Ether(frame)
+    packet[TCP].flags |= "C"
+    return repair(bytes(packet))
+
+
 def mergers() -> Impairment:
     """Join every fourth segment to the DUT with the one that follows it."""
     held: list[bytes] = []
@@ -94,6 +100,15 @@ FAULTS = (
         cell="e1000/intx",
         tests=segmentation("end_of_a_large_send_is_said_in_its_last_segment_alone[IPv4]"),
         cable=changes(stream, push, FROM),
+    ),
+    Fault(
+        "every segment of a large send says that the window was reduced",
+        cell="igb/msix",
+        tests=segmentation(
+            "reduced_window_is_said_in_the_first_segment_of_a_large_send_alone",
+            "controller_leaves_cwr_to_the_first_segment_unasked",
+        ),
+        cable=changes(stream, reduced, FROM),
     ),
     Fault(
         "segmentation is not left to the NIC though the guest says so",
