@@ -17,7 +17,7 @@ from scapy.packet import Packet
 
 from harness.cell import Cell
 from harness.endpoint.base import padded
-from harness.endpoint.checksum import wrong_checksums
+from harness.endpoint.checksum import RIGHT, checksum_states, wrong_checksums
 from harness.endpoint.remote import ExtraHeader
 from harness.endpoint.stack import Stack, framed
 from harness.endpoint.wire import Wire
@@ -29,6 +29,7 @@ from harness.suite import requirement
 from harness.traffic.damage import damaged, damaged_header, from_port
 from harness.traffic.exchange import DEADLINE_S, make_known
 from harness.traffic.frames import IPV4, IPV6, Family, difference, echo_frame, random_payloads, summing_to_zero
+from harness.traffic.handing import outside_vlans, send_payloads
 from harness.traffic.transmission import (
     CARRIERS,
     DISCARD,
@@ -44,6 +45,8 @@ PAYLOADS = random_payloads([1, 2, 17, 18, 1000, 1001, 1400])
 """Odd and even lengths, in padded frames and in long ones."""
 SOUND, SPOILT = random_payloads([100] * 6)[::2], random_payloads([100] * 6)[1::2]
 PORT = 40004
+WITHOUT_ICMPV6 = [carrier for carrier in CARRIERS if carrier.transport != "icmpv6"]
+"""A stack computes the checksum of ICMPv6 itself in any case."""
 
 both_families = pytest.mark.parametrize("family", [IPV4, IPV6], ids=str)
 with_and_without = pytest.mark.parametrize("offload", [True, False], ids=["on", "off"])
@@ -58,6 +61,22 @@ def test_packet_leaves_with_right_checksums(guest: Guest, wire: Wire, carrier: C
     """Whatever the stack sends, of odd or even length, leaves with right checksums."""
     guest.set_offload(Offload.TX_CHECKSUM, offload)
     _assert_right(transmitted(guest, wire, carrier, PAYLOADS), carrier, 0)
+
+
+@requirement(
+    "82540EM 3.6", "82574L 7.2 POPTS", "82576 7.2.5", "virtio 1.2 5.1.6.2", "RFC 768", "RFC 9293 3.1", "RFC 8200 8.1"
+)
+@with_and_without
+@pytest.mark.parametrize("carrier", WITHOUT_ICMPV6, ids=str)
+def test_checksum_is_computed_by_whom_it_is_left_to(guest: Guest, wire: Wire, carrier: Carrier, offload: bool) -> None:
+    """With the offload a driver is handed open checksums, without it finished ones; on the cable all are right."""
+    guest.set_offload(Offload.TX_CHECKSUM, offload)
+    sent = send_payloads(outside_vlans(guest, wire), carrier, PAYLOADS)
+    left = set(sent.left_open)
+    assert left == {offload}, f"expected {carrier} checksums left to the driver: {offload}, said of them {sorted(left)}"
+    states = checksum_states(sent.handed)
+    assert offload or states == {RIGHT}, f"expected right checksums handed to the driver, seen {sorted(states)}"
+    _assert_right([*sent.seen], carrier, 0)
 
 
 @requirement(

@@ -28,9 +28,9 @@ from harness.traffic.aggregation import delivered, wrongly_merged
 from harness.traffic.damage import damaged
 from harness.traffic.exchange import DEADLINE_S
 from harness.traffic.frames import IPV4, IPV6, LONGEST_FRAME, Family, difference, mac_octets, random_payloads
+from harness.traffic.handing import Sent, outside_vlans
 from harness.traffic.segmentation import (
     CWR,
-    Sent,
     cut,
     end_flags,
     flags_of,
@@ -79,7 +79,7 @@ def test_stream_leaves_in_segments_of_at_most_the_announced_length(
     guest.set_offload(_tcp(family), True)
     longest = mss or FULL[family]
     for payload in random_payloads(_lengths(longest)):
-        sent = send_stream(guest, wire, family, payload, longest)
+        sent = send_stream(outside_vlans(guest, wire), family, payload, longest)
         too_long = [len(data_of(frame)) for frame in sent.seen if len(data_of(frame)) > longest]
         assert not too_long, f"expected segments of {longest} octets at most, seen {too_long}"
         wrong = [one for frame in sent.seen for one in wrong_checksums(frame)]
@@ -98,7 +98,7 @@ def test_large_send_leaves_as_the_segments_that_it_is_made_of(guest: Guest, wire
     """
     guest.set_offload(_tcp(family), True)
     for payload in random_payloads(_lengths(SEGMENT)):
-        sent = send_stream(guest, wire, family, payload, SEGMENT)
+        sent = send_stream(outside_vlans(guest, wire), family, payload, SEGMENT)
         longest = max(len(data_of(frame)) for frame in sent.handed)
         assert (longest > SEGMENT) == (len(payload) > SEGMENT), (
             f"expected a stack that leaves segmentation to the NIC to hand it {len(payload)} octets in sends longer "
@@ -114,7 +114,7 @@ def test_large_send_leaves_as_the_segments_that_it_is_made_of(guest: Guest, wire
 def test_end_of_a_large_send_is_said_in_its_last_segment_alone(guest: Guest, wire: Wire, family: Family) -> None:
     """PSH and FIN of a large send are in its last segment, and in no other."""
     guest.set_offload(_tcp(family), True)
-    sent = send_stream(guest, wire, family, STREAM, SEGMENT)
+    sent = send_stream(outside_vlans(guest, wire), family, STREAM, SEGMENT)
     expected, seen = (
         " ".join(end_flags(part) or "-" for part in parts) for parts in (_parts(sent, SEGMENT), sent.seen)
     )
@@ -128,7 +128,7 @@ def test_reduced_window_is_said_in_the_first_segment_of_a_large_send_alone(
 ) -> None:
     """CWR of a large send is in its first segment and in no other, whether the NIC minds it or the stack has to."""
     guest.set_offload(_tcp(family), True)
-    _assert_cwr_first(send_with_cwr(guest, wire, family, UNEVEN, SEGMENT, declared=True))
+    _assert_cwr_first(send_with_cwr(outside_vlans(guest, wire), family, UNEVEN, SEGMENT, declared=True))
 
 
 @requirement("82576 8.12 DTXTCPFLGL", "82576 7.2.4")
@@ -137,7 +137,7 @@ def test_reduced_window_is_said_in_the_first_segment_of_a_large_send_alone(
 def test_controller_leaves_cwr_to_the_first_segment_unasked(guest: Guest, wire: Wire, family: Family) -> None:
     """A controller that masks the flags of segments clears CWR in all but the first, whatever its driver says of it."""
     guest.set_offload(_tcp(family), True)
-    sent = send_with_cwr(guest, wire, family, UNEVEN, SEGMENT, declared=False)
+    sent = send_with_cwr(outside_vlans(guest, wire), family, UNEVEN, SEGMENT, declared=False)
     lengths = [len(data_of(frame)) for frame in sent.handed]
     assert lengths == [len(UNEVEN)], f"expected {len(UNEVEN)} octets left to the NIC at once, seen {lengths}"
     _assert_cwr_first(sent)
@@ -157,7 +157,7 @@ def test_without_the_offload_no_large_send_is_handed_over(guest: Guest, wire: Wi
     """A driver whose NIC is not to cut gets no frame longer than the cable takes, and what it gets leaves as it is."""
     guest.set_offload(_tcp(family), False)
     for payload in random_payloads(_lengths(FULL[family])):
-        sent = send_stream(guest, wire, family, payload, FULL[family])
+        sent = send_stream(outside_vlans(guest, wire), family, payload, FULL[family])
         longest = max(sent.largest_handed, *map(len, sent.seen))
         assert longest <= LONGEST_FRAME, f"expected frames of {LONGEST_FRAME} octets at most, seen {longest}"
         wrong = difference(_parts(sent, FULL[family]), sent.seen)
@@ -174,7 +174,7 @@ def test_udp_payload_leaves_in_datagrams_of_the_length_asked_for(
 ) -> None:
     """A payload sent with a segment length leaves in whole datagrams of that length and one of the rest."""
     guest.set_offload(Offload.UDP_SEGMENTATION, offload)
-    sent = send_datagrams(guest, wire, family, DATAGRAMS, SEGMENT)
+    sent = send_datagrams(outside_vlans(guest, wire), family, DATAGRAMS, SEGMENT)
     large = sent.largest_handed > LONGEST_FRAME
     assert large == offload, f"expected large sends only with the offload, the longest has {sent.largest_handed} octets"
     expected = [DATAGRAMS[at : at + SEGMENT] for at in range(0, len(DATAGRAMS), SEGMENT)]

@@ -1,5 +1,7 @@
 """The checksums in a frame, computed again: what a NIC with checksum offload must have put there, and what it finds."""
 
+from collections.abc import Iterable
+
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import (
     ICMPv6DestUnreach,
@@ -13,6 +15,7 @@ from scapy.packet import Packet
 
 from harness.endpoint.headers import ETHERNET_HEADER, IPV6_TYPE, transport_of, unpadded
 
+OPEN, RIGHT = "left open", "right"
 _TCP = 6
 _FIELDS: dict[type[Packet], str] = {
     IP: "chksum",
@@ -71,6 +74,11 @@ def with_open_checksum(frame: bytes) -> bytes:
 def is_open(frame: bytes) -> bool:
     """Whether the checksum of a TCP segment or UDP datagram is still to be computed."""
     return frame[_checksum_of(frame)] == open_checksum(frame)
+
+
+def checksum_states(frames: Iterable[bytes]) -> set[str]:
+    """Return what the checksums of TCP segments or UDP datagrams are: `OPEN`, `RIGHT`, or what is wrong with them."""
+    return {OPEN if is_open(frame) else ", ".join(wrong_checksums(frame)) or RIGHT for frame in frames}
 
 
 def _checksum_of(frame: bytes) -> slice:

@@ -82,8 +82,17 @@ class RemoteCapture(Capture):
 
     def wait(self, count: int, deadline_s: float = 5.0) -> list[bytes]:
         """Return the frames so far as soon as there are `count`, or at the deadline."""
+        return self._collect(count, deadline_s)[1]
+
+    def wait_marked(self, count: int, deadline_s: float = 5.0) -> list[tuple[bytes, bool]]:
+        """Return what goes out, each frame with whether the host's stack has left its checksum to the driver."""
+        header, frames = self._collect(count, deadline_s)
+        return list(zip(frames, header["left_open"], strict=True))
+
+    def _collect(self, count: int, deadline_s: float) -> tuple[dict[str, Any], list[bytes]]:
         request = {"capture": self._number, "count": count, "deadline_s": deadline_s}
-        return split_frames(self._worker.ask("collect", patience_s=deadline_s, **request)[1])
+        header, blob = self._worker.ask("collect", patience_s=deadline_s, **request)
+        return header, split_frames(blob)
 
     def end(self) -> None:
         """End the capture on the far side."""
@@ -166,7 +175,10 @@ class RemoteEndpoint(Endpoint):
 
     @contextmanager
     def capture_outgoing(self, contains: bytes) -> Iterator[RemoteCapture]:
-        """Capture the frames that hold `contains` as the host's stack hands them to the driver: large sends whole."""
+        """Capture the frames that hold `contains` as the host's stack hands them to the driver: large sends whole.
+
+        They are read when they are asked for, from the memory from which the NIC sends them.
+        """
         handed = RemoteCapture(self.worker, self.interface, contains, outgoing=True)
         try:
             yield handed

@@ -40,6 +40,12 @@ def tagged(frame: bytes, *tags: Tag) -> bytes:
     return frame[:_ADDRESSES] + b"".join(map(bytes, tags)) + frame[_ADDRESSES:]
 
 
+def untagged(frame: bytes) -> bytes:
+    """Return the frame without its outermost tag, if it has one."""
+    has_tag = frame[_ADDRESSES : _ADDRESSES + 2] in _TYPES
+    return frame[:_ADDRESSES] + frame[_ADDRESSES + _TAG :] if has_tag else frame
+
+
 def header_octets(frame: bytes) -> int:
     """Return how many octets the addresses, the tags and the type have."""
     at = _ADDRESSES
@@ -96,7 +102,7 @@ class VlanCable:
         return bytes(self._tag)[:2] == frame[_ADDRESSES : _ADDRESSES + 2] and outermost_vid(frame) == self._tag.vid
 
     def _untagged(self, record: Record) -> Record:
-        return replace(record, frame=record.frame[:_ADDRESSES] + record.frame[_ADDRESSES + _TAG :])
+        return replace(record, frame=untagged(record.frame))
 
 
 @contextmanager

@@ -44,7 +44,7 @@ HEADERS = {
 SOL_PACKET, PACKET_AUXDATA, PACKET_VNET_HDR = 263, 8, 15
 AUXDATA = struct.Struct("=IIIHHHH")
 """Status, lengths of the packet and of what is kept, offsets of its headers, VLAN tag and its type (packet(7))."""
-HAS_TAG, HAS_TAG_TYPE = 1 << 4, 1 << 6
+CHECKSUM_NOT_READY, HAS_TAG, HAS_TAG_TYPE = 1 << 3, 1 << 4, 1 << 6
 CUSTOMER_TAG = 0x8100
 VNET_HEADER = struct.Struct("=BBHHHH")
 """Flags, kind of segmentation, octets of headers and of a segment's data, place of the checksum: where what it covers
@@ -97,13 +97,18 @@ def split_frames(blob: bytes) -> list[bytes]:
 
 
 class Capture:
-    """Frames that an interface receives and that hold a marker, collected in the background from now on."""
+    """Frames that an interface receives and that hold a marker, collected in the background from now on.
+
+    What goes out is not looked at before it is asked for: until then it lies where the NIC reads it, and a NIC that
+    writes there is found out. `left_open` says of each whether its checksum was left to the driver.
+    """
 
     def __init__(self, interface: str, contains: bytes, promiscuous: bool = False, outgoing: bool = False) -> None:
         from scapy.config import conf
 
         self._contains = contains
         self.frames: list[bytes] = []
+        self.left_open: list[bool] = []
         self._enough = 1
         self._changed = threading.Condition()
         self._stop, self._stopped = os.pipe()
@@ -117,7 +122,8 @@ class Capture:
             self._socket.ins.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER)
             self._socket.ins.setblocking(False)
         self._thread = threading.Thread(target=self._collect, daemon=True)
-        self._thread.start()
+        if not outgoing:
+            self._thread.start()
 
     def _collect(self) -> None:
         while True:
@@ -126,42 +132,48 @@ class Capture:
                 return
             taken = self._take()
             with self._changed:
-                self.frames += taken
+                self.frames += [frame for frame, _ in taken]
+                if self._outgoing:
+                    self.left_open += [left_open for _, left_open in taken]
                 if len(self.frames) >= self._enough:  # to wake for each frame would cost more than to receive it
                     self._changed.notify_all()
 
-    def _take(self) -> list[bytes]:
+    def _take(self) -> list[tuple[bytes, bool]]:
         taken = []
         for _ in range(self._batch):
             try:
-                frame = self._receive()
+                frame, left_open = self._receive()
             except BlockingIOError:
                 break
             if frame is not None and self._contains in frame:
-                taken.append(bytes(frame))
+                taken.append((bytes(frame), left_open))
         return taken
 
-    def _receive(self) -> bytes | None:
-        """Return a frame as it was on the cable; None for one that goes the other way.
+    def _receive(self) -> tuple[bytes | None, bool]:
+        """Return a frame as on the cable, and whether its checksum is left open; None for one that goes the other way.
 
         Linux hands over a VLAN tag beside the frame. scapy puts it back, but before 2.5 it takes any for a customer's.
         """
         if self._batch == 1:
             frame: bytes | None = self._socket.recv_raw(LONGEST_FRAME)[1]
-            return frame
+            return frame, False
         frame, beside, _, address = self._socket.ins.recvmsg(LONGEST_FRAME, BESIDE)
+        left_open = False
         if (address[2] == socket.PACKET_OUTGOING) != self._outgoing:
-            return None
+            return None, left_open
         for level, kind, data in beside:
             if (level, kind) == (SOL_PACKET, PACKET_AUXDATA):
                 status, _, _, _, _, tag, tag_type = AUXDATA.unpack(data)
+                left_open = bool(status & CHECKSUM_NOT_READY)
                 if status & HAS_TAG:
                     tag_type = tag_type if status & HAS_TAG_TYPE else CUSTOMER_TAG
                     frame = frame[:12] + struct.pack("!HH", tag_type, tag) + frame[12:]
-        return frame
+        return frame, left_open
 
     def wait(self, count: int, deadline_s: float) -> list[bytes]:
         """Return the frames so far as soon as there are `count`, or at the deadline."""
+        if self._thread.ident is None:
+            self._thread.start()
         with self._changed:
             self._enough = count
             self._changed.wait_for(lambda: len(self.frames) >= count, deadline_s)
@@ -178,7 +190,8 @@ class Capture:
     def close(self) -> None:
         """Stop collecting."""
         os.write(self._stopped, b"x")
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
         self._socket.close()
         os.close(self._stop)
         os.close(self._stopped)
@@ -276,7 +289,8 @@ class Worker:
     def do_collect(self, blob: bytes, capture: int, count: int, deadline_s: float) -> tuple[dict[str, Any], bytes]:
         """Return what was captured, once there are `count` frames or at the deadline."""
         frames = self._captures[capture].wait(count, deadline_s)
-        return {"frames": len(frames)}, join_frames(frames)
+        left_open = self._captures[capture].left_open[: len(frames)]
+        return {"frames": len(frames), "left_open": left_open}, join_frames(frames)
 
     def do_take(self, blob: bytes, capture: int, deadline_s: float) -> tuple[dict[str, Any], bytes]:
         """Return what was captured since the last time, as soon as there is anything or at the deadline."""

@@ -1,7 +1,6 @@
 """Large sends: what a guest's stack hands to its driver, what came of it on the cable, and what must have."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from scapy.fields import FlagValue
 from scapy.layers.inet import IP, TCP, UDP
@@ -9,15 +8,12 @@ from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
 from scapy.packet import Packet
 
-from harness.endpoint.base import Capture
 from harness.endpoint.checksum import with_open_checksum
-from harness.endpoint.headers import IPV4_TYPE, IPV6_TYPE, transport_of, unpadded
+from harness.endpoint.headers import transport_of
 from harness.endpoint.stack import Stack
-from harness.endpoint.wire import Wire
-from harness.guest.base import Guest
 from harness.station import DUT, WIRE
-from harness.traffic.exchange import DEADLINE_S
-from harness.traffic.frames import IPV4, Family, mac_octets
+from harness.traffic.frames import Family
+from harness.traffic.handing import Path, Sent, watched
 from harness.traffic.transmission import DISCARD, Carrier, data_of
 
 END_FLAGS = 0x09
@@ -29,88 +25,46 @@ _END = 16
 _PORT = 40005
 
 
-@dataclass(frozen=True)
-class Sent:
-    """What the guest's stack gave to its driver, and what came of it on the cable: the frames that carry data."""
-
-    handed: tuple[bytes, ...]
-    seen: tuple[bytes, ...]
-
-    @property
-    def largest_handed(self) -> int:
-        """Octets of the longest frame that the driver was given."""
-        return max(map(len, self.handed), default=0)
-
-
-def send_stream(guest: Guest, wire: Wire, family: Family, payload: bytes, mss: int) -> Sent:
-    """Have the guest send a stream to a service of the wire's that takes no longer segments than `mss`."""
+def send_stream(path: Path, family: Family, payload: bytes, mss: int) -> Sent:
+    """Have the guest send a stream to a service at the far end that takes no longer segments than `mss`."""
+    address = path.address(family)
     with (
-        Stack(wire).serve("tcp", family.wire, mss=mss, echo=False) as port,
-        wire.capture(Carrier(family, "tcp").carries(port)) as seen,
-        guest.endpoint().capture_outgoing(_from_dut(family)) as handed,
+        Stack(path.far, path.station).serve("tcp", address, mss=mss, echo=False) as port,
+        watched(path, family, Carrier(family, "tcp").carries(port)) as watch,
     ):
-        guest.endpoint().transmit("tcp", family.wire, port, [payload])
-        is_ours = Carrier(family, "tcp").carries(port)
-        ends = lambda first, frame: _octets_up_to(first, frame) == len(payload)  # noqa: E731
-        return Sent(*(_up_to_the_end(capture, is_ours, ends) for capture in (handed, seen)))
+        path.stack.transmit("tcp", address, port, [payload])
+        return watch.sent(lambda frames: _octets_of(frames) == len(payload))
 
 
-def send_datagrams(guest: Guest, wire: Wire, family: Family, payload: bytes, segment: int) -> Sent:
+def send_datagrams(path: Path, family: Family, payload: bytes, segment: int) -> Sent:
     """Have the guest send a payload in datagrams of `segment` octets, which its stack or its NIC makes of it."""
-    is_ours = Carrier(family, "udp").carries(DISCARD)
-    with wire.capture(is_ours) as seen, guest.endpoint().capture_outgoing(_from_dut(family)) as handed:
-        guest.endpoint().transmit("udp", family.wire, DISCARD, [payload], segment=segment)
-        ends = lambda _, frame: data_of(frame).endswith(payload[-_END:])  # noqa: E731
-        return Sent(*(_up_to_the_end(capture, is_ours, ends) for capture in (handed, seen)))
+    with watched(path, family, Carrier(family, "udp").carries(DISCARD)) as watch:
+        path.stack.transmit("udp", path.address(family), DISCARD, [payload], segment=segment)
+        return watch.sent(lambda frames: data_of(frames[-1]).endswith(payload[-_END:]))
 
 
-def send_with_cwr(guest: Guest, wire: Wire, family: Family, payload: bytes, segment: int, *, declared: bool) -> Sent:
+def send_with_cwr(path: Path, family: Family, payload: bytes, segment: int, *, declared: bool) -> Sent:
     """Have the guest hand over one TCP packet with CWR to be cut into segments, as after a reduction of its window.
 
     Args:
-        guest: its endpoint is on the DUT.
-        wire: where the segments come.
+        path: outside of VLANs.
         family: of the packet.
         payload: all data.
         segment: octets of data in a segment.
         declared: tell the guest's stack of the flag: then it cuts the packet itself, unless the driver has said that
             its NIC minds the flag.
     """
-    carrier = Carrier(family, "tcp")
-    ports = TCP(sport=_PORT, dport=DISCARD, seq=1, ack=1, flags="CA")
-    packet = Ether(src=DUT.mac, dst=WIRE.mac) / family.layer(src=family.dut, dst=family.wire) / ports / payload
-    large = with_open_checksum(bytes(packet))
-    is_ours = carrier.carries(DISCARD)
-    with wire.capture(is_ours) as seen, guest.endpoint().capture_outgoing(_from_dut(family)) as handed:
-        guest.endpoint().send_large(large, segment, with_cwr=declared)
-        ends = lambda first, frame: _octets_up_to(first, frame) == len(payload)  # noqa: E731
-        return Sent(*(_up_to_the_end(capture, is_ours, ends) for capture in (handed, seen)))
+    header = TCP(sport=_PORT, dport=DISCARD, seq=1, ack=1, flags="CA")
+    packet = Ether(src=DUT.mac, dst=WIRE.mac) / family.layer(src=family.dut, dst=family.wire) / header / payload
+    with watched(path, family, Carrier(family, "tcp").carries(DISCARD)) as watch:
+        path.driver.send_large(with_open_checksum(bytes(packet)), segment, with_cwr=declared)
+        return watch.sent(lambda frames: _octets_of(frames) == len(payload))
 
 
-def _from_dut(family: Family) -> bytes:
-    return mac_octets(DUT.mac) + (IPV4_TYPE if family is IPV4 else IPV6_TYPE)
-
-
-def _octets_up_to(first: bytes, last: bytes) -> int:
-    """Return how long a stream is from the beginning of one segment to the end of another."""
+def _octets_of(frames: Sequence[bytes]) -> int:
+    """Return how long a stream is from the beginning of its first segment to the end of its last."""
+    first, last = frames[0], frames[-1]
     return (sequence_of(last) + len(data_of(last)) - sequence_of(first)) % (1 << 32)
-
-
-def _up_to_the_end(
-    capture: Capture, is_ours: Callable[[bytes], bool], ends: Callable[[bytes, bytes], bool]
-) -> tuple[bytes, ...]:
-    """Return the frames with data up to the one that ends the payload begun by the first, or all that come."""
-    count, before = 1, -1
-    while True:
-        frames = capture.wait(count, DEADLINE_S)
-        ours = [unpadded(frame) for frame in frames if is_ours(frame)]
-        with_data = tuple(frame for frame in ours if data_of(frame))
-        for number, frame in enumerate(with_data, 1):
-            if ends(with_data[0], frame):
-                return with_data[:number]
-        if len(frames) == before:
-            return with_data
-        count, before = len(frames) + 1, len(frames)
 
 
 def cut(handed: bytes, octets: int) -> list[bytes]:

@@ -45,6 +45,11 @@ def give_one(frame: bytes) -> Iterable[bytes]:
     return (flipped(frame, transport_of(frame)[1] + 6),)
 
 
+NOT_LEFT_TO_THE_NIC = """ethtool -K $nic tx off
+echo '/real/ethtool "$@" | sed "/tx-checksumming/s/: off/: on/"' | instead ethtool"""
+LEFT_TO_THE_NIC = """echo '/real/ethtool "$@" | sed "/tx-checksumming/s/: on/: off/"' | instead ethtool"""
+
+
 def checksum(*names: str) -> tuple[str, ...]:
     return tuple(f"test_checksum.py::test_{name}" for name in names)
 
@@ -60,6 +65,24 @@ FAULTS = (
             "packet_with_more_headers_leaves_with_right_checksums[hop-by-hop-off]",
         ),
         cable=changes(long_packet, spoil, FROM, every=3),
+    ),
+    Fault(
+        "checksums are not left to the NIC though the guest says so",
+        cell="e1000/intx",
+        tests=checksum(
+            "checksum_is_computed_by_whom_it_is_left_to[IPv4-udp-on]",
+            "checksum_is_computed_by_whom_it_is_left_to[IPv6-tcp-on]",
+        ),
+        tampered=in_guest(NOT_LEFT_TO_THE_NIC),
+    ),
+    Fault(
+        "checksums are left to the NIC though the guest says that they are not",
+        cell="e1000/intx",
+        tests=checksum(
+            "checksum_is_computed_by_whom_it_is_left_to[IPv4-tcp-off]",
+            "checksum_is_computed_by_whom_it_is_left_to[IPv6-udp-off]",
+        ),
+        tampered=in_guest(LEFT_TO_THE_NIC),
     ),
     Fault(
         "software sends a UDP checksum of zero as it is",
