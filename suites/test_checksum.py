@@ -17,7 +17,7 @@ from scapy.packet import Packet
 
 from harness.cell import Cell
 from harness.endpoint.base import padded
-from harness.endpoint.checksum import RIGHT, checksum_states, wrong_checksums
+from harness.endpoint.checksum import OPEN, RIGHT, checksum_states, wrong_checksums
 from harness.endpoint.remote import ExtraHeader
 from harness.endpoint.stack import Stack, framed
 from harness.endpoint.wire import Wire
@@ -77,6 +77,16 @@ def test_checksum_is_computed_by_whom_it_is_left_to(guest: Guest, wire: Wire, ca
     states = checksum_states(sent.handed)
     assert offload or states == {RIGHT}, f"expected right checksums handed to the driver, seen {sorted(states)}"
     _assert_right([*sent.seen], carrier, 0)
+
+
+@requirement("Linux dma-api DMA_TO_DEVICE", "virtio 1.2 2.7.5.1")
+@pytest.mark.parametrize("carrier", WITHOUT_ICMPV6, ids=str)
+def test_nic_writes_nothing_into_what_it_sends(guest: Guest, wire: Wire, carrier: Carrier) -> None:
+    """A packet whose checksum the NIC computed lies in the guest's memory with that checksum open as before."""
+    guest.set_offload(Offload.TX_CHECKSUM, True)
+    sent = send_payloads(outside_vlans(guest, wire), carrier, PAYLOADS)
+    states = checksum_states(sent.handed)
+    assert states == {OPEN}, f"expected {carrier} checksums left open in the guest's memory, seen {sorted(states)}"
 
 
 @requirement(
