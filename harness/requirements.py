@@ -5,7 +5,7 @@ Each file in `requirements/` is one document with its clauses. A test names the 
 """
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +13,10 @@ from typing import Annotated
 
 from pydantic import Field
 
+from harness.cell import Cell
 from harness.errors import InputError
+from harness.globs import NicGlobs, matches
+from harness.profile import GuestOS
 from harness.shipped import shipped
 from harness.yaml_source import Facts, Mark, Node, Text, nearest, read, validate
 
@@ -38,7 +41,15 @@ class Document(Facts):
     edition: Text
     url: Text
     """Where it can be had."""
+    nics: NicGlobs = ("*",)
+    """The NIC models that it is about."""
+    systems: Annotated[tuple[GuestOS, ...], Field(min_length=1)] | None = None
+    """Whose drivers have to meet it; any, if it is not given."""
     clauses: Annotated[tuple[Clause, ...], Field(min_length=1)]
+
+    def binds(self, cell: Cell) -> bool:
+        """Whether a driver in this cell has to meet it."""
+        return matches(cell.nic.name, self.nics) and (self.systems is None or cell.profile.os in self.systems)
 
 
 @dataclass(frozen=True)
@@ -107,8 +118,12 @@ def load_coverage(requirements: Path | None = None, suites: Path | None = None) 
     Raises:
         InputError: One line for each thing that is wrong in a file: file, line, field, what is allowed.
     """
-    files = sorted((requirements or shipped("requirements")).glob("*.yaml"))
-    return Coverage(_load_documents(files), tests_in(suites or shipped("suites")))
+    return Coverage(load_documents(requirements), tests_in(suites or shipped("suites")))
+
+
+def not_binding(documents: Iterable[Document], cell: Cell) -> frozenset[str]:
+    """Return the ids of the clauses that are about other hardware than a cell's, or other systems."""
+    return frozenset(clause.id for one in documents if not one.binds(cell) for clause in one.clauses)
 
 
 def tests_in(suites: Path) -> tuple[Test, ...]:
@@ -120,11 +135,16 @@ def tests_in(suites: Path) -> tuple[Test, ...]:
     return tuple(test for file in sorted(suites.glob("test_*.py")) for test in _tests_in(file))
 
 
-def _load_documents(files: list[Path]) -> tuple[Document, ...]:
+def load_documents(requirements: Path | None = None) -> tuple[Document, ...]:
+    """Read the documents in this folder, or those that come with nicproof.
+
+    Raises:
+        InputError: One line for each thing that is wrong in a file: file, line, field, what is allowed.
+    """
     documents: list[Document] = []
     problems: list[str] = []
     first: dict[str, Mark] = {}
-    for file in files:
+    for file in sorted((requirements or shipped("requirements")).glob("*.yaml")):
         try:
             root = read(file)
             documents.append(validate(Document, root))

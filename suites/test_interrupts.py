@@ -241,7 +241,7 @@ def test_affinity_is_obeyed(testbed: Testbed, guest: Guest, cpu: int) -> None:
     assert not elsewhere, f"expected handling on processor {cpu} only, handled by each processor: {elsewhere}"
 
 
-@requirement("82540EM 13.4.18", "82574L 10.2.4.2", "82574L 10.2.4.3", "82576 8.8 EITR")
+@requirement("82540EM 13.4.18", "82574L 10.2.4.2", "82574L 10.2.4.3", "82576 8.8 EITR", "ethtool-netlink COALESCE_SET")
 def test_throttling_lowers_interrupts_per_frame(testbed: Testbed, guest: Guest) -> None:
     """A vector interrupts once in an interval at most, so that the same frames cost fewer interrupts with a long one.
 

@@ -215,7 +215,7 @@ def test_rounds_leak_nothing(testbed: Testbed, guest: Guest, way: str) -> None:
     )
 
 
-@requirement("82576 4.2 FLR", "virtio 1.2 2.4")
+@requirement("82576 4.2 FLR", "virtio 1.2 2.4", "Linux pci reset")
 def test_running_interface_recovers_from_a_function_reset(testbed: Testbed, guest: Guest, wire: Wire) -> None:
     """A function that the system resets while its interface is up is set up again, without anybody's help."""
     assert guest.reset_function(), "expected the reset of the function to end, it did not"

@@ -1,6 +1,9 @@
 """Requirements: what tests name exists, what exists is tested or said to be not testable, and what a mistake says."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,9 +11,11 @@ import pytest
 from typer.testing import CliRunner
 
 import harness.cli
+from harness.cell import find_cell, select_cells
 from harness.cli import app
 from harness.errors import InputError
-from harness.requirements import Coverage, load_coverage
+from harness.profile import load_profile
+from harness.requirements import Coverage, load_coverage, not_binding
 
 ROOT = Path(__file__).parents[1]
 DOCUMENT = """\
@@ -134,6 +139,41 @@ def test_an_id_in_two_documents_is_refused_with_both_places(coverage_of: Load, t
 def test_an_id_that_is_not_plain_text_is_refused(coverage_of: Load) -> None:
     with pytest.raises(InputError, match=r"test_chip\.py:1: requirement: is CLAUSE; allowed: ids as plain text$"):
         coverage_of(suite=SUITE.replace('"chip 1"', "CLAUSE"))
+
+
+COLLECTED = """\
+from harness.lending import cell_of
+from harness.requirements import load_documents, not_binding
+
+def pytest_collection_finish(session):
+    documents = load_documents()
+    for item in session.items:
+        others = not_binding(documents, cell_of(item))
+        named = [name for mark in item.iter_markers("requirement") for name in mark.args]
+        print("CASE" if set(named) - others else "NOTHING BINDS", item.nodeid)
+"""
+
+
+def test_every_case_on_linux_names_a_clause_of_its_own_hardware(tmp_path: Path) -> None:
+    (tmp_path / "collected.py").write_text(COLLECTED)
+    ask = [sys.executable, "-m", "pytest", "suites", "--profile", "linux", "--collect-only", "-n", "0"]
+    ask += ["-p", "collected", "-p", "no:cacheprovider", "--reports", str(tmp_path / "reports")]
+    paths = f"{tmp_path}:{ROOT}"
+    ended = subprocess.run(ask, cwd=ROOT, env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True)
+    lines = ended.stdout.splitlines()
+    assert sum(line.startswith("CASE ") for line in lines) > 1000, ended.stdout + ended.stderr
+    assert [line for line in lines if line.startswith("NOTHING BINDS")] == []
+
+
+def test_a_document_binds_its_hardware_and_its_systems(coverage_of: Load) -> None:
+    scoped = DOCUMENT.replace("clauses:", "nics: virtio-net*\nsystems: [win10]\nclauses:")
+    documents = coverage_of(scoped).documents
+    bound = {
+        one.id for name in ("linux", "win10") for one in select_cells(load_profile(name)) if documents[0].binds(one)
+    }
+    assert bound == {"win10/virtio-net/intx", "win10/virtio-net/msix", "win10/virtio-net-modern/msix"}
+    assert not_binding(documents, find_cell("linux/igb/msix")) == {"chip 1", "chip 2"}
+    assert not_binding(documents, find_cell("win10/virtio-net/msix")) == set()
 
 
 # nicproof requirements

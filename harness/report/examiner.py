@@ -25,6 +25,7 @@ from harness.report.artifacts import Artifacts
 from harness.report.known_issues import load_ledger
 from harness.report.performance import Measurement
 from harness.report.verdict import Outcome, Verdict
+from harness.requirements import load_documents, not_binding
 from harness.testbed import Testbed
 
 VERDICT = "nicproof_verdict"
@@ -60,6 +61,7 @@ class Examiner:
         self.lender = Lender(config.getoption("isolation"))
         self._qemu_version = qemu_version
         self._ledger = load_ledger()
+        self._documents = load_documents()
         self._kernel: dict[str, str] = {}
         self._before: dict[str, dict[str, str]] = {}
         self._bed: Testbed | None = None
@@ -145,7 +147,7 @@ class Examiner:
                 message=message,
                 details=report.longreprtext,
                 stdout=report.capstdout + report.caplog,
-                requirements=tuple(clause for mark in item.iter_markers("requirement") for clause in mark.args),
+                requirements=self._clauses(item, cell),
                 properties={name: str(value) for name, value in item.user_properties},
                 crashed=crashed,
             ),
@@ -159,6 +161,11 @@ class Examiner:
         if verdict.outcome in (Outcome.FAILED, Outcome.ERROR):
             self._collect(artifacts, item, cell, ask=call.when != "teardown")
         return verdict
+
+    def _clauses(self, item: pytest.Item, cell: Cell) -> tuple[str, ...]:
+        """Return the clauses that a test checks on this cell; a suite from outside may name one of no document."""
+        others = not_binding(self._documents, cell)
+        return tuple(name for mark in item.iter_markers("requirement") for name in mark.args if name not in others)
 
     def _outcome(self, call: pytest.CallInfo[None]) -> tuple[Outcome, str, bool]:
         """Return outcome, message and whether something crashed."""

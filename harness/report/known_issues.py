@@ -1,32 +1,22 @@
 """The ledger of known issues: real, understood deviations that make a failure an expected one until they expire."""
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
-from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Self
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import Version
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from harness.errors import InputError
-from harness.nic import CATALOGUE, InterruptMode
+from harness.globs import Globs, NicGlobs, each_fits_one_of, matches
+from harness.nic import InterruptMode
 from harness.profile import GuestOS
 from harness.report.verdict import Outcome, Verdict
 from harness.shipped import shipped
-from harness.yaml_source import Facts, Mark, Text, nearest, read, validate
-
-
-def _matches(text: str, globs: Sequence[str]) -> bool:
-    """Whether one of `globs` fits `text`; brackets stand for themselves, because pytest's ids have them."""
-    return any(fnmatchcase(text, glob.replace("[", "[[]")) for glob in globs)
-
-
-def _one_or_more(value: object) -> object:
-    return (value,) if isinstance(value, str) else value
+from harness.yaml_source import Facts, Mark, Text, read, validate
 
 
 def _range(value: object) -> SpecifierSet:
@@ -38,19 +28,6 @@ def _range(value: object) -> SpecifierSet:
     raise ValueError(f"is '{value}'; allowed: a version range such as '>=8.0,<12'")
 
 
-def _each_fits_one_of(known: Sequence[str]) -> AfterValidator:
-    """Refuse a glob that can never match: a misspelt entry would be silently dead."""
-
-    def check(globs: tuple[str, ...]) -> tuple[str, ...]:
-        for glob in globs:
-            if not any(_matches(name, [glob]) for name in known):
-                raise ValueError(f"'{glob}' fits none; {nearest(glob, known)}")
-        return globs
-
-    return AfterValidator(check)
-
-
-_Globs = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_one_or_more), Field(min_length=1)]
 _Range = Annotated[SpecifierSet, BeforeValidator(_range)]
 
 
@@ -59,12 +36,12 @@ class Scope(Facts):
 
     model_config = ConfigDict(arbitrary_types_allowed=True)  # for the ranges of versions
 
-    profile: _Globs = ("*",)
+    profile: Globs = ("*",)
     os: GuestOS | None = None
     """What the guest runs, whatever its profile is called; any, if it is not given."""
-    nic: Annotated[_Globs, _each_fits_one_of(tuple(CATALOGUE))]
-    mode: Annotated[_Globs, _each_fits_one_of(tuple(InterruptMode))]
-    test: _Globs
+    nic: NicGlobs
+    mode: Annotated[Globs, each_fits_one_of(tuple(InterruptMode))]
+    test: Globs
     """With or without the test file's directory; without parameters for all cases of a test."""
     qemu: _Range | None = None
     kernel: _Range | None = None
@@ -143,11 +120,11 @@ class Ledger:
             scope = entry.scope
             if (
                 today <= entry.expires
-                and _matches(profile, scope.profile)
+                and matches(profile, scope.profile)
                 and scope.os in (None, os)
-                and _matches(nic, scope.nic)
-                and _matches(mode, scope.mode)
-                and any(_matches(name, scope.test) for name in names)
+                and matches(nic, scope.nic)
+                and matches(mode, scope.mode)
+                and any(matches(name, scope.test) for name in names)
                 and (
                     scope.qemu is None
                     or (qemu_version is not None and scope.qemu.contains(qemu_version, prereleases=True))
