@@ -115,6 +115,11 @@ class Examiner:
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, TestReport, TestReport]:
         """Give the report its verdict."""
+        if call.excinfo is not None and isinstance(call.excinfo.value, Unsupported):
+            # What pytest knows as a skip: of anything else it would make a traceback, which costs more than most tests.
+            unsupported = call.excinfo.value
+            skip = pytest.skip.Exception(str(unsupported)).with_traceback(unsupported.__traceback__)
+            call.excinfo = pytest.ExceptionInfo.from_exception(skip)
         report = yield
         cell = cell_of(item)
         if cell is None:
@@ -145,7 +150,7 @@ class Examiner:
                 outcome=outcome,
                 seconds=call.duration,
                 message=message,
-                details=report.longreprtext,
+                details=report.longreprtext if report.failed else "",
                 stdout=report.capstdout + report.caplog,
                 requirements=self._clauses(item, cell),
                 properties={name: str(value) for name, value in item.user_properties},
@@ -178,7 +183,7 @@ class Examiner:
         if error is None:
             return Outcome.PASSED, "", False
         message = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        if isinstance(error, pytest.skip.Exception | Unsupported):
+        if isinstance(error, pytest.skip.Exception):
             return Outcome.SKIPPED, message, False
         if isinstance(error, DriverRefused):  # before any test: a driver that is not in use passes none
             return Outcome.FAILED, message, False

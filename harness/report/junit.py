@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Self
 
 import junit_xml
 
@@ -39,13 +40,35 @@ def _escape(code: int) -> str:
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
+_COUNTS = ("tests", "failures", "errors", "skipped")
+
+
+@dataclass(frozen=True)
+class _Case:
+    """One case's finished text, and what it adds to its suite's counts."""
+
+    text: bytes
+    counts: dict[str, int]
+    seconds: float
+
+    @classmethod
+    def of(cls, case: junit_xml.TestCase) -> Self:
+        """Render a case, once: a run writes its file as often as it has tests."""
+        suite = junit_xml.TestSuite("", [case]).build_xml_doc()
+        ET.indent(suite)
+        counts = {key: int(suite.get(key)) for key in _COUNTS}
+        return cls(
+            b"  " + ET.tostring(suite.find("testcase"), encoding="utf-8").strip(), counts, float(suite.get("time"))
+        )
+
+
 @dataclass
 class _Suite:
     """One cell's cases, and its finished text with its counts."""
 
     properties: dict[str, str]
     started: str
-    cases: dict[str, junit_xml.TestCase] = field(default_factory=dict)
+    cases: dict[str, _Case] = field(default_factory=dict)
     text: bytes = b""
     counts: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
@@ -53,16 +76,27 @@ class _Suite:
     def render(self, name: str) -> None:
         """Bring `text` and the counts up to date: the cost is this suite's, whatever the size of the run."""
         properties = {visible(key): visible(value) for key, value in self.properties.items()}
-        suite = junit_xml.TestSuite(
-            name, list(self.cases.values()), properties=properties, timestamp=self.started
-        ).build_xml_doc()
-        self.seconds = float(suite.get("time"))
-        self.counts = {key: int(suite.get(key)) for key in ("tests", "failures", "errors")}
+        suite = junit_xml.TestSuite(name, [], properties=properties, timestamp=self.started).build_xml_doc()
+        cases = self.cases.values()
+        self.counts = {key: sum(case.counts[key] for case in cases) for key in _COUNTS}
+        self.seconds = sum(case.seconds for case in cases)
+        for key, count in self.counts.items():
+            suite.set(key, str(count))
         # What junit-xml writes and the xunit plugin refuses: a count of disabled tests, a time such as 1e-05.
         del suite.attrib["disabled"]
         suite.set("time", f"{self.seconds:.3f}")
         ET.indent(suite)
-        self.text = ET.tostring(suite, encoding="utf-8") + b"\n"
+        opening, closing = _around(suite)
+        self.text = b"\n".join([opening, *(case.text for case in cases), closing, b""])
+
+
+def _around(element: ET.Element, *, xml_declaration: bool = False) -> tuple[bytes, bytes]:
+    """Return what stands before and behind further children of an element."""
+    closing = f"</{element.tag}>".encode()
+    if not len(element):
+        element.text = "\n"  # an opening and a closing tag
+    whole = ET.tostring(element, encoding="utf-8", xml_declaration=xml_declaration)
+    return whole.strip().removesuffix(closing).rstrip(), closing
 
 
 class JunitReport:
@@ -93,13 +127,13 @@ class JunitReport:
             if test not in suite.cases:
                 case = _case(cell_id, test, 0.0)
                 case.add_error_info(NOT_RUN, NOT_RUN)
-                suite.cases[test] = case
+                suite.cases[test] = _Case.of(case)
         self._write(cell_id)
 
     def record(self, verdict: Verdict) -> None:
         """Put `verdict` in the place of what stood for its test; one that was not planned is added."""
         self._drop_placeholder()
-        self._suite(verdict.cell_id).cases[verdict.test] = _judged(verdict)
+        self._suite(verdict.cell_id).cases[verdict.test] = _Case.of(_judged(verdict))
         self._write(verdict.cell_id)
 
     def cell_properties(self, cell_id: str, properties: Mapping[str, str]) -> None:
@@ -130,7 +164,7 @@ class JunitReport:
         case = junit_xml.TestCase(visible(name), classname=f"{_RUN}.run")
         case.add_error_info(_first_line(visible(message)), visible(message))
         suite = self._suite(_RUN)
-        suite.cases[name] = case
+        suite.cases[name] = _Case.of(case)
         suite.render(_RUN)
 
     def _drop_placeholder(self) -> None:
@@ -147,9 +181,8 @@ class JunitReport:
         for key in ("tests", "failures", "errors"):
             root.set(key, str(sum(suite.counts[key] for suite in suites)))
         root.set("time", f"{sum(suite.seconds for suite in suites):.3f}")
-        root.text = "\n"  # an opening and a closing tag, for the suites to go between
-        opening, closing = ET.tostring(root, encoding="utf-8", xml_declaration=True).split(b"\n</")
-        self._file.write([opening, b"\n", *(suite.text for suite in suites), b"</", closing, b"\n"])
+        opening, closing = _around(root, xml_declaration=True)
+        self._file.write([opening, b"\n", *(suite.text for suite in suites), closing, b"\n"])
 
 
 def _case(cell_id: str, test: str, seconds: float) -> junit_xml.TestCase:
