@@ -2,10 +2,12 @@
 
 A NIC may compute the checksums of TCP and UDP and check those of what it receives; if it does not, the stack does. The
 rules are the same, so each is checked with the offload on and off: where the driver has it fixed one way, the other is
-skipped. Asserted exactly, without tolerance. What leaves is computed anew at the wire, pseudo header, options and
-extension headers taken into account. What arrives is believed delivered when the service in the guest that it was for
-sends it back. Each damaged packet differs in one bit and is followed, in the same window and to the same service, by a
-sound one; the stack must count exactly as many errors as were sent.
+skipped. That on and off are not the same is seen in a capture in the guest, where the stack hands frames to the driver
+and says beside each whether its checksum is still to be computed. Asserted exactly, without tolerance. What leaves is
+computed anew at the wire, pseudo header, options and extension headers taken into account. What arrives is believed
+delivered when the service in the guest that it was for sends it back. Each damaged packet differs in one bit and is
+followed, in the same window and to the same service, by a sound one; the stack must count exactly as many errors as
+were sent.
 
 VLAN tags are the VLAN suite's matter.
 """
