@@ -31,9 +31,10 @@ from harness.traffic.frames import IPV4, IPV6, LONGEST_FRAME, Family, difference
 from harness.traffic.handing import Sent, outside_vlans
 from harness.traffic.segmentation import (
     CWR,
-    cut,
     end_flags,
     flags_of,
+    offload_of,
+    parts_of,
     reassembled,
     send_datagrams,
     send_stream,
@@ -57,16 +58,8 @@ both_families = pytest.mark.parametrize("family", [IPV4, IPV6], ids=str)
 with_and_without = pytest.mark.parametrize("offload", [True, False], ids=["on", "off"])
 
 
-def _tcp(family: Family) -> Offload:
-    return Offload.TCP_SEGMENTATION if family is IPV4 else Offload.TCP6_SEGMENTATION
-
-
 def _lengths(mss: int) -> tuple[int, ...]:
     return mss - 1, 4 * mss, 4 * mss + 1, 65536
-
-
-def _parts(sent: Sent, octets: int) -> list[bytes]:
-    return [part for handed in sent.handed for part in cut(handed, octets)]
 
 
 @requirement("RFC 9293 3.7.1", "RFC 9293 3.1", "82540EM 3.5", "82574L 7.3", "82576 7.2.4", "virtio 1.2 5.1.6.2")
@@ -76,7 +69,7 @@ def test_stream_leaves_in_segments_of_at_most_the_announced_length(
     guest: Guest, wire: Wire, family: Family, mss: int | None
 ) -> None:
     """However long a send, no segment is longer than the other end takes, each checksum is right, no octet is lost."""
-    guest.set_offload(_tcp(family), True)
+    guest.set_offload(offload_of(family), True)
     longest = mss or FULL[family]
     for payload in random_payloads(_lengths(longest)):
         sent = send_stream(outside_vlans(guest, wire), family, payload, longest)
@@ -96,7 +89,7 @@ def test_large_send_leaves_as_the_segments_that_it_is_made_of(guest: Guest, wire
 
     PSH and FIN, CWR, and the checksums, have tests of their own.
     """
-    guest.set_offload(_tcp(family), True)
+    guest.set_offload(offload_of(family), True)
     for payload in random_payloads(_lengths(SEGMENT)):
         sent = send_stream(outside_vlans(guest, wire), family, payload, SEGMENT)
         longest = max(len(data_of(frame)) for frame in sent.handed)
@@ -104,7 +97,7 @@ def test_large_send_leaves_as_the_segments_that_it_is_made_of(guest: Guest, wire
             f"expected a stack that leaves segmentation to the NIC to hand it {len(payload)} octets in sends longer "
             f"than a segment if there is more than one, the longest has {longest}"
         )
-        expected, seen = ([without_end_flags(part) for part in parts] for parts in (_parts(sent, SEGMENT), sent.seen))
+        expected, seen = ([without_end_flags(part) for part in parts] for parts in (parts_of(sent, SEGMENT), sent.seen))
         wrong = difference(expected, seen)
         assert not wrong, f"of segments of {len(sent.handed)} sends, {wrong}"
 
@@ -113,10 +106,10 @@ def test_large_send_leaves_as_the_segments_that_it_is_made_of(guest: Guest, wire
 @both_families
 def test_end_of_a_large_send_is_said_in_its_last_segment_alone(guest: Guest, wire: Wire, family: Family) -> None:
     """PSH and FIN of a large send are in its last segment, and in no other."""
-    guest.set_offload(_tcp(family), True)
+    guest.set_offload(offload_of(family), True)
     sent = send_stream(outside_vlans(guest, wire), family, STREAM, SEGMENT)
     expected, seen = (
-        " ".join(end_flags(part) or "-" for part in parts) for parts in (_parts(sent, SEGMENT), sent.seen)
+        " ".join(end_flags(part) or "-" for part in parts) for parts in (parts_of(sent, SEGMENT), sent.seen)
     )
     assert expected == seen, f"expected PSH and FIN in the segments as in {expected}, seen {seen}"
 
@@ -127,7 +120,7 @@ def test_reduced_window_is_said_in_the_first_segment_of_a_large_send_alone(
     guest: Guest, wire: Wire, family: Family
 ) -> None:
     """CWR of a large send is in its first segment and in no other, whether the NIC minds it or the stack has to."""
-    guest.set_offload(_tcp(family), True)
+    guest.set_offload(offload_of(family), True)
     _assert_cwr_first(send_with_cwr(outside_vlans(guest, wire), family, UNEVEN, SEGMENT, declared=True))
 
 
@@ -136,7 +129,7 @@ def test_reduced_window_is_said_in_the_first_segment_of_a_large_send_alone(
 @both_families
 def test_controller_leaves_cwr_to_the_first_segment_unasked(guest: Guest, wire: Wire, family: Family) -> None:
     """A controller that masks the flags of segments clears CWR in all but the first, whatever its driver says of it."""
-    guest.set_offload(_tcp(family), True)
+    guest.set_offload(offload_of(family), True)
     sent = send_with_cwr(outside_vlans(guest, wire), family, UNEVEN, SEGMENT, declared=False)
     lengths = [len(data_of(frame)) for frame in sent.handed]
     assert lengths == [len(UNEVEN)], f"expected {len(UNEVEN)} octets left to the NIC at once, seen {lengths}"
@@ -147,7 +140,7 @@ def _assert_cwr_first(sent: Sent) -> None:
     flags = [flags_of(frame) & CWR for frame in sent.seen]
     marked = [number for number, flag in enumerate(flags, 1) if flag]
     assert marked == [1], f"of {len(flags)} segments expected CWR in the first alone, seen it in {marked}"
-    wrong = difference(_parts(sent, SEGMENT), sent.seen)
+    wrong = difference(parts_of(sent, SEGMENT), sent.seen)
     assert not wrong, f"of segments of a large send with CWR, {wrong}"
 
 
@@ -155,12 +148,12 @@ def _assert_cwr_first(sent: Sent) -> None:
 @both_families
 def test_without_the_offload_no_large_send_is_handed_over(guest: Guest, wire: Wire, family: Family) -> None:
     """A driver whose NIC is not to cut gets no frame longer than the cable takes, and what it gets leaves as it is."""
-    guest.set_offload(_tcp(family), False)
+    guest.set_offload(offload_of(family), False)
     for payload in random_payloads(_lengths(FULL[family])):
         sent = send_stream(outside_vlans(guest, wire), family, payload, FULL[family])
         longest = max(sent.largest_handed, *map(len, sent.seen))
         assert longest <= LONGEST_FRAME, f"expected frames of {LONGEST_FRAME} octets at most, seen {longest}"
-        wrong = difference(_parts(sent, FULL[family]), sent.seen)
+        wrong = difference(parts_of(sent, FULL[family]), sent.seen)
         assert not wrong, f"of frames as the driver got them, {wrong}"
         wrong = difference([payload], [reassembled(sent.seen)])
         assert not wrong, f"of a stream of {len(payload)} octets, {wrong}"
@@ -180,7 +173,7 @@ def test_udp_payload_leaves_in_datagrams_of_the_length_asked_for(
     expected = [DATAGRAMS[at : at + SEGMENT] for at in range(0, len(DATAGRAMS), SEGMENT)]
     wrong = difference(expected, [data_of(frame) for frame in sent.seen])
     assert not wrong, f"of the data of {len(expected)} datagrams in one send, {wrong}"
-    wrong = difference(_parts(sent, SEGMENT), sent.seen)
+    wrong = difference(parts_of(sent, SEGMENT), sent.seen)
     assert not wrong, f"of datagrams with headers and checksums, {wrong}"
 
 

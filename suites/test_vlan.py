@@ -16,6 +16,7 @@ from scapy.layers.l2 import ARP, Ether
 
 from harness.endpoint.base import padded
 from harness.endpoint.cable import Direction
+from harness.endpoint.checksum import RIGHT, checksum_states
 from harness.endpoint.remote import RemoteEndpoint
 from harness.endpoint.stack import Stack
 from harness.endpoint.vlan import SERVICE_TAG, Tag, far_end, outermost_vid, tagged
@@ -35,6 +36,9 @@ from harness.traffic.frames import (
     frame,
     random_payloads,
 )
+from harness.traffic.handing import in_vlan, send_payloads
+from harness.traffic.segmentation import offload_of, parts_of, reassembled, send_stream, without_end_flags
+from harness.traffic.transmission import UDP_AND_TCP, data_of, payloads_of
 
 pytestmark = own_guest
 
@@ -50,12 +54,19 @@ DOUBLE_TAGGED_LENGTHS = (46, 47, 100, 600, 1000, 1492)
 """With two tags the last makes 1514 octets: more than that, not every MAC takes with a tag that it does not know."""
 DATAGRAMS = (1, 17, 18, 1000, 1452)
 STREAM_OCTETS = 200_000
+PAYLOADS = random_payloads([1, 17, 18, 1001, 1400])
+"""In padded frames and in long ones."""
+SEGMENT = 500
+STREAM = random_payloads([40 * SEGMENT + 1])[0]
 LONGEST_TAGGED = LONGEST_FRAME + 4
 """Octets without FCS (IEEE 802.3-2022, 4A.4.2: maxBasicFrameSize and a tag)."""
 
 both_directions = pytest.mark.parametrize("direction", list(Direction), ids=["to-dut", "from-dut"])
 both_families = pytest.mark.parametrize("family", [IPV4, IPV6], ids=str)
 both_transports = pytest.mark.parametrize("transport", ["udp", "tcp"])
+tags_by_whom = pytest.mark.parametrize("by_nic", [True, False], ids=["tags-by-nic", "tags-by-driver"])
+switched = pytest.mark.parametrize("states", [(False,), (False, True)], ids=["off", "on-again"])
+"""An offload is switched while there is a VLAN, which has to follow."""
 with_and_without_offload = pytest.mark.parametrize("offload", [True, False], ids=["offload-on", "offload-off"])
 
 
@@ -170,6 +181,54 @@ def test_stream_in_a_vlan_is_cut_into_tagged_frames(guest: Guest, wire: Wire, fa
     assert vids == {VID}, f"expected each frame of the stream tagged with VID {VID}, seen the VIDs {vids}"
     longest = max(map(len, segments))
     assert longest == LONGEST_TAGGED, f"expected full frames of {LONGEST_TAGGED} octets, seen one of {longest}"
+
+
+@requirement("82540EM 3.6", "82574L 7.2 POPTS", "82576 7.2.5", "virtio 1.2 5.1.6.2", "IEEE 802.1Q-2022 9.6")
+@tags_by_whom
+@switched
+def test_checksum_in_a_vlan_is_computed_by_whom_it_is_left_to(
+    guest: Guest, wire: Wire, states: tuple[bool, ...], by_nic: bool
+) -> None:
+    """In a VLAN, too, a driver is handed open checksums with the offload, finished ones without; right ones leave."""
+    _leave_tags_to_the_nic(guest, by_nic)
+    with in_vlan(guest, wire, VID) as path:
+        for on in states:
+            guest.set_vlan_offload(VID, Offload.TX_CHECKSUM, on)
+        for carrier in UDP_AND_TCP:
+            sent = send_payloads(path, carrier, PAYLOADS)
+            wrong = sent.wrongly_left(states[-1]) or difference(PAYLOADS, payloads_of(sent.seen))
+            assert not wrong, f"of {carrier} packets in the VLAN, {wrong}"
+            seen = checksum_states(sent.seen)
+            assert seen == {RIGHT}, (
+                f"expected right {carrier} checksums behind the tags on the cable, seen {sorted(seen)}"
+            )
+
+
+@requirement("82540EM 3.5", "82574L 7.3", "82576 7.2.4", "virtio 1.2 5.1.6.2", "IEEE 802.1Q-2022 9.6")
+@tags_by_whom
+@switched
+@both_families
+def test_large_send_in_a_vlan_is_cut_by_whom_it_is_left_to(
+    guest: Guest, wire: Wire, family: Family, states: tuple[bool, ...], by_nic: bool
+) -> None:
+    """In a VLAN, too, a driver is handed large sends with the offload, without it segments; right segments leave.
+
+    Right is the tag, what counts on from segment to segment, and the checksums; PSH and FIN are no matter of the VLAN.
+    """
+    _leave_tags_to_the_nic(guest, by_nic)
+    with in_vlan(guest, wire, VID) as path:
+        for on in states:
+            guest.set_vlan_offload(VID, offload_of(family), on)
+        sent = send_stream(path, family, STREAM, SEGMENT)
+    longest = max(len(data_of(frame)) for frame in sent.handed)
+    assert (longest > SEGMENT) == states[-1], (
+        f"expected sends longer than {SEGMENT} octets handed to the driver: {states[-1]}, the longest has {longest}"
+    )
+    expected, seen = ([*map(without_end_flags, frames)] for frames in (parts_of(sent, SEGMENT), sent.seen))
+    wrong = difference(expected, seen) or difference([STREAM], [reassembled(sent.seen)])
+    assert not wrong, f"of segments of {len(sent.handed)} sends in the VLAN, {wrong}"
+    checksums = checksum_states(sent.seen)
+    assert checksums == {RIGHT}, f"expected right checksums behind the tags on the cable, seen {sorted(checksums)}"
 
 
 @requirement("IEEE 802.1Q-2022 9.6", "82540EM 9.2.2", "82574L 7.5.2", "82576 7.4.3", "virtio 1.2 5.1.6")

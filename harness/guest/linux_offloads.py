@@ -40,8 +40,7 @@ class LinuxOffloads(LinuxSystem, OffloadOperations):
 
     def offloads(self) -> Mapping[Offload, OffloadState]:
         """Return the features that this kernel knows."""
-        features = parse_features(self._ssh.check(f"ethtool -k {self.interface}"))
-        return {offload: features[name] for offload, name in FEATURES.items() if name in features}
+        return self._features_of(self.interface)
 
     def set_offload(self, offload: Offload, on: bool) -> None:
         """Change the feature and look whether it has changed: ethtool counts a wish for a success."""
@@ -55,3 +54,7 @@ class LinuxOffloads(LinuxSystem, OffloadOperations):
         if self.offloads()[offload].on != on:
             raise Unsupported(f"the offload {offload}: this driver has it fixed {'off' if on else 'on'}")
         self._wait_carrier()
+
+    def _features_of(self, interface: str) -> dict[Offload, OffloadState]:
+        features = parse_features(self._ssh.check(f"ethtool -k {interface}"))
+        return {offload: features[name] for offload, name in FEATURES.items() if name in features}

@@ -2,14 +2,16 @@
 
 from harness.endpoint.remote import RemoteEndpoint
 from harness.endpoint.vlan import CUSTOMER_TAG, SERVICE_TAG
-from harness.guest.linux_system import LinuxSystem
+from harness.errors import Unsupported
+from harness.guest.linux_offloads import LinuxOffloads
+from harness.guest.offloads import Offload
 from harness.guest.vlans import VlanOperations
 from harness.station import DUT, TAGGED_DUT
 
 _PROTOCOLS = {CUSTOMER_TAG: "802.1Q", SERVICE_TAG: "802.1ad"}
 
 
-class LinuxVlans(LinuxSystem, VlanOperations):
+class LinuxVlans(LinuxOffloads, VlanOperations):
     """Interfaces of the type vlan, which make their IPv6 addresses as the DUT's does."""
 
     def add_vlan(self, vid: int, tag_type: int = CUSTOMER_TAG) -> RemoteEndpoint:
@@ -20,6 +22,12 @@ class LinuxVlans(LinuxSystem, VlanOperations):
         """Make the VLAN's interface with the address that the DUT's interface has until then."""
         self._ssh.check(f"ip address flush dev {self.interface}")
         self._make(vid, CUSTOMER_TAG, DUT.ip)
+
+    def set_vlan_offload(self, vid: int, offload: Offload, on: bool) -> None:
+        """Switch the feature of the DUT's interface, whose VLANs follow; one without it there stays off in them."""
+        self.set_offload(offload, on)
+        if on and not self._features_of(self._name(vid))[offload].on:
+            raise Unsupported(f"the offload {offload} in a VLAN: this driver leaves it to the stack there")
 
     def remove_vlan(self, vid: int) -> None:
         """Delete the VLAN's interface."""

@@ -2,6 +2,7 @@
 
 from harness.endpoint.remote import RemoteEndpoint
 from harness.endpoint.vlan import CUSTOMER_TAG
+from harness.guest.offloads import Offload
 from harness.guest.operations import Operations
 
 
@@ -23,6 +24,14 @@ class VlanOperations(Operations):
     def move_into_vlan(self, vid: int) -> None:
         """Have the DUT's own addresses be in a VLAN and nowhere else."""
         self._unsupported("a VLAN for the DUT's own addresses")
+
+    def set_vlan_offload(self, vid: int, offload: Offload, on: bool) -> None:
+        """Switch an offload of the DUT whose VLAN there is already; returns when the link is up.
+
+        Raises:
+            Unsupported: this driver has it fixed the other way, or leaves it to the stack in a VLAN.
+        """
+        self._unsupported(f"the offload {offload} in a VLAN")
 
     def remove_vlan(self, vid: int) -> None:
         """Have the DUT leave a VLAN."""

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from harness.endpoint.base import Capture
+from harness.endpoint.checksum import RIGHT, checksum_states
 from harness.endpoint.headers import IPV4_TYPE, IPV6_TYPE, unpadded
 from harness.endpoint.remote import RemoteCapture, RemoteEndpoint
 from harness.endpoint.stack import Stack
@@ -69,6 +70,14 @@ class Sent:
     def largest_handed(self) -> int:
         """Octets of the longest frame that the driver was given."""
         return max(map(len, self.handed), default=0)
+
+    def wrongly_left(self, to_the_driver: bool) -> str:
+        """Say why the driver was not handed open checksums, or (False) not finished and right ones; empty if it was."""
+        if set(self.left_open) != {to_the_driver}:
+            return f"expected checksums left to the driver: {to_the_driver}, said of them {sorted(set(self.left_open))}"
+        states = checksum_states(self.handed)
+        wrong = not to_the_driver and states != {RIGHT}
+        return f"expected right checksums handed to the driver, seen {sorted(states)}" if wrong else ""
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ from scapy.packet import Packet
 from harness.endpoint.checksum import with_open_checksum
 from harness.endpoint.headers import transport_of
 from harness.endpoint.stack import Stack
+from harness.guest.offloads import Offload
 from harness.station import DUT, WIRE
-from harness.traffic.frames import Family
+from harness.traffic.frames import IPV4, Family
 from harness.traffic.handing import Path, Sent, watched
 from harness.traffic.transmission import DISCARD, Carrier, data_of
 
@@ -23,6 +24,11 @@ CWR = 0x80
 _END = 16
 """Octets by which the last of some datagrams is told."""
 _PORT = 40005
+
+
+def offload_of(family: Family) -> Offload:
+    """Return the offload that has the NIC cut TCP's large sends."""
+    return Offload.TCP_SEGMENTATION if family is IPV4 else Offload.TCP6_SEGMENTATION
 
 
 def send_stream(path: Path, family: Family, payload: bytes, mss: int) -> Sent:
@@ -76,6 +82,11 @@ def cut(handed: bytes, octets: int) -> list[bytes]:
     data, whole = data_of(handed), Ether(handed)
     starts = range(0, len(data), octets) or range(1)
     return [_part(whole, number, data[at : at + octets], at, at == starts[-1]) for number, at in enumerate(starts)]
+
+
+def parts_of(sent: Sent, octets: int) -> list[bytes]:
+    """Return the frames that all that was handed over must leave as."""
+    return [part for handed in sent.handed for part in cut(handed, octets)]
 
 
 def _part(whole: Packet, number: int, data: bytes, at: int, last: bool) -> bytes:

@@ -51,6 +51,8 @@ CARRIERS = (
     Carrier(IPV6, "tcp"),
     Carrier(IPV6, "icmpv6"),
 )
+UDP_AND_TCP = CARRIERS[:4]
+"""Those whose checksum a stack may leave to the NIC; it computes ICMPv6's itself in any case."""
 EXTRA_HEADERS = (
     ExtraHeader("options", bytes.fromhex("94040000") + b"\x01" * 36),  # router alert (RFC 2113), no operation
     ExtraHeader("hop-by-hop", bytes.fromhex("0000 0104 00000000")),  # of one option, PadN

@@ -45,9 +45,9 @@ def give_one(frame: bytes) -> Iterable[bytes]:
     return (flipped(frame, transport_of(frame)[1] + 6),)
 
 
-NOT_LEFT_TO_THE_NIC = """ethtool -K $nic tx off
+CHECKSUMS_NOT_LEFT = """ethtool -K $nic tx off
 echo '/real/ethtool "$@" | sed "/tx-checksumming/s/: off/: on/"' | instead ethtool"""
-LEFT_TO_THE_NIC = """echo '/real/ethtool "$@" | sed "/tx-checksumming/s/: on/: off/"' | instead ethtool"""
+CHECKSUMS_LEFT = """echo '/real/ethtool "$@" | sed "/tx-checksumming/s/: on/: off/"' | instead ethtool"""
 
 
 def checksum(*names: str) -> tuple[str, ...]:
@@ -74,7 +74,7 @@ FAULTS = (
             "checksum_is_computed_by_whom_it_is_left_to[IPv6-tcp-on]",
             "nic_writes_nothing_into_what_it_sends",
         ),
-        tampered=in_guest(NOT_LEFT_TO_THE_NIC),
+        tampered=in_guest(CHECKSUMS_NOT_LEFT),
     ),
     Fault(
         "checksums are left to the NIC though the guest says that they are not",
@@ -83,7 +83,7 @@ FAULTS = (
             "checksum_is_computed_by_whom_it_is_left_to[IPv4-tcp-off]",
             "checksum_is_computed_by_whom_it_is_left_to[IPv6-udp-off]",
         ),
-        tampered=in_guest(LEFT_TO_THE_NIC),
+        tampered=in_guest(CHECKSUMS_LEFT),
     ),
     Fault(
         "software sends a UDP checksum of zero as it is",

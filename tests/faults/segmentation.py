@@ -74,6 +74,11 @@ def mergers() -> Impairment:
     return impair
 
 
+SEGMENTATION_NOT_LEFT = """ethtool -K $nic tso off
+echo '/real/ethtool "$@" | sed "/segmentation/s/: off/: on/"' | instead ethtool"""
+SEGMENTATION_LEFT = """echo '/real/ethtool "$@" | sed "/segmentation/s/: on/: off/"' | instead ethtool"""
+
+
 def segmentation(*names: str) -> tuple[str, ...]:
     return tuple(f"test_segmentation.py::test_{name}" for name in names)
 
@@ -114,16 +119,13 @@ FAULTS = (
         "segmentation is not left to the NIC though the guest says so",
         cell="e1000e/msix",
         tests=segmentation("large_send_leaves_as_the_segments_that_it_is_made_of"),
-        tampered=in_guest(
-            "ethtool -K $nic tso off\n"
-            """echo '/real/ethtool "$@" | sed "/segmentation/s/: off/: on/"' | instead ethtool"""
-        ),
+        tampered=in_guest(SEGMENTATION_NOT_LEFT),
     ),
     Fault(
         "segmentation is left to the NIC though the guest says that it is not",
         cell="e1000e/msix",
         tests=segmentation("without_the_offload_no_large_send_is_handed_over"),
-        tampered=in_guest("""echo '/real/ethtool "$@" | sed "/segmentation/s/: on/: off/"' | instead ethtool"""),
+        tampered=in_guest(SEGMENTATION_LEFT),
     ),
     Fault(
         "words of what the wire sends change places",

@@ -4,8 +4,17 @@ from collections.abc import Iterable
 
 from harness.endpoint.vlan import outermost_vid
 from harness.fault import Fault
-from tests.faults.cable import FROM, TO, changes, garble, lose
+from tests.faults.cable import FROM, TO, changes, exchange_words, garble, lose
+from tests.faults.checksum import CHECKSUMS_LEFT
 from tests.faults.guest import in_guest
+from tests.faults.segmentation import SEGMENTATION_LEFT
+
+OFF_FOR_GOOD = """echo 'case $* in
+*-K*" on") touch /tmp/on ;;
+*-K*" off") rm -f /tmp/on; exec /real/ethtool "$@" ;;
+*) /real/ethtool "$@" |
+    if test -e /tmp/on; then sed "/checksumming/s/: off/: on/; /segmentation/s/: off/: on/"; else cat; fi ;;
+esac' | instead ethtool"""
 
 
 def vlan(*names: str) -> tuple[str, ...]:
@@ -22,6 +31,10 @@ def has_priority_tag(frame: bytes) -> bool:
 
 def is_long_with_tag(frame: bytes) -> bool:
     return has_tag(frame) and len(frame) > 1000
+
+
+def is_data_with_tag(frame: bytes) -> bool:
+    return has_tag(frame) and len(frame) > 200
 
 
 def repeat_untagged(frame: bytes) -> Iterable[bytes]:
@@ -58,6 +71,36 @@ FAULTS = (
         cell="e1000e/msix",
         tests=vlan("stream_in_a_vlan_is_cut_into_tagged_frames"),
         cable=changes(is_long_with_tag, repeat_untagged, FROM),
+    ),
+    Fault(
+        "words of what a VLAN sends change places",
+        cell="e1000e/msix",
+        tests=vlan(
+            "checksum_in_a_vlan_is_computed_by_whom_it_is_left_to[on-again-tags-by-nic]",
+            "large_send_in_a_vlan_is_cut_by_whom_it_is_left_to[IPv4-off-tags-by-driver]",
+        ),
+        cable=changes(is_data_with_tag, exchange_words, FROM),
+    ),
+    Fault(
+        "an offload that was switched off stays so though the guest says otherwise",
+        cell="e1000e/msix",
+        tests=vlan(
+            "checksum_in_a_vlan_is_computed_by_whom_it_is_left_to[on-again-tags-by-nic]",
+            "large_send_in_a_vlan_is_cut_by_whom_it_is_left_to[IPv6-on-again-tags-by-nic]",
+        ),
+        tampered=in_guest(OFF_FOR_GOOD),
+    ),
+    Fault(
+        "checksums in a VLAN are left to the NIC though the guest says that they are not",
+        cell="e1000e/msix",
+        tests=vlan("checksum_in_a_vlan_is_computed_by_whom_it_is_left_to[off-tags-by-nic]"),
+        tampered=in_guest(CHECKSUMS_LEFT),
+    ),
+    Fault(
+        "segmentation in a VLAN is left to the NIC though the guest says that it is not",
+        cell="igb/msix",
+        tests=vlan("large_send_in_a_vlan_is_cut_by_whom_it_is_left_to[IPv4-off-tags-by-driver]"),
+        tampered=in_guest(SEGMENTATION_LEFT),
     ),
     Fault(
         "the filters let every VLAN in",
