@@ -202,6 +202,18 @@ FAULTS = (
         tampered=in_guest(edited("-t", "s/PASS/FAIL/; s/0$/9/")),
     ),
     Fault(
+        "the self test passes and names nothing that it has tested",
+        cell="igb/msix",
+        tests=selftest("online_self_test_passes", "offline_self_test_passes"),
+        tampered=in_guest(edited("-t", "/line)/d")),
+    ),
+    Fault(
+        "the light stays as it is",
+        cell="igb/msix",
+        tests=selftest("light_blinks_as_long_as_it_is_asked_to"),
+        tampered=in_guest(without("ethtool", "-p*")),
+    ),
+    Fault(
         "the self test leaves a shorter ring behind",
         cell="igb/msix",
         tests=selftest("offline_self_test_leaves_the_nic_as_it_was"),
