@@ -125,6 +125,12 @@ FAULTS = (
         tampered=in_guest(without("ethtool", "-X*|-N*")),
     ),
     Fault(
+        "rules for flows are taken and forgotten",
+        cell="igb/msix",
+        tests=queues("flow_leaves_its_hash_for_a_rule_that_is_taken_alone"),
+        tampered=in_guest(without("ethtool", "-N*")),
+    ),
+    Fault(
         "the hash key stays as it is",
         cell="igb/msix",
         tests=queues("hash_key_is_obeyed", "hash_key_of_wrong_length_is_refused"),
