@@ -4,6 +4,7 @@ Offsets in BAR 0 and layouts: 82540EM chapter 13, 82574L chapter 10, 82576 chapt
 queues. Only registers that read without effect are here.
 """
 
+import time
 from collections.abc import Mapping
 from enum import StrEnum
 
@@ -13,6 +14,8 @@ from harness.qemu.machine import DUT_DEVICE_ID
 from harness.qemu.pci import read_memory
 from harness.testbed import Testbed
 
+CHANGE_DEADLINE_S = 10.0
+"""For a guest to begin what it was asked for; each reading of a register takes its time at the monitor."""
 _DESCRIPTOR = 16
 """Octets."""
 
@@ -73,6 +76,14 @@ def read_register(testbed: Testbed, register: Register, words: int = 1) -> bytes
         raise Unsupported(f"{testbed.cell.nic.name} has no register {register}")
     found = read_memory(testbed.vm.monitor, testbed.bar(0) + offset, words)
     return b"".join(word.to_bytes(4, "little") for word in found)
+
+
+def await_change(testbed: Testbed, register: Register, before: bytes) -> bytes:
+    """Return what a register holds as soon as that is not what it held before, or at the deadline."""
+    end = time.monotonic() + CHANGE_DEADLINE_S
+    while (now := read_register(testbed, register)) == before and time.monotonic() < end:
+        pass
+    return now
 
 
 def dumpable_registers(testbed: Testbed) -> dict[str, int]:

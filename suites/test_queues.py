@@ -318,6 +318,21 @@ def test_hash_key_of_wrong_length_is_refused(testbed: Testbed, guest: Guest) -> 
     assert hash_key(testbed) == before, f"expected the key {before.hex()} to stay, seen {hash_key(testbed).hex()}"
 
 
+@applies_to(_has_several_queues)
+@requirement("ethtool receive rules", "82576 7.1.1.7")
+@pytest.mark.parametrize("transport", [Transport.TCP, Transport.UDP])
+def test_flow_leaves_its_hash_for_a_rule_that_is_taken_alone(
+    testbed: Testbed, guest: Guest, transport: Transport
+) -> None:
+    """A flow goes to the queue that a rule names for it if the driver takes the rule; all others go by their hash."""
+    kind = FlowKind(4, transport)
+    flows = random_flows(kind, FLOWS)
+    (_, queue), *others = _queued(testbed, flows, guest.hash_fields(kind))
+    refused = guest.steer(flows[0], 1 - queue)
+    _assert_received_on(testbed, guest, [(flows[0].frame(), queue if refused else 1 - queue)])
+    _assert_received_on(testbed, guest, others)
+
+
 @requirement("82540EM 3.2.6", "82574L 7.1", "82576 7.1", "82576 7.1.1.7", "virtio 1.2 2.6")
 @after_down_and_up_and_reset
 def test_rings_and_table_survive(testbed: Testbed, guest: Guest, cell: Cell, disturb: Disturb) -> None:

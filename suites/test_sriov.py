@@ -23,6 +23,7 @@ from harness.suite import Disturb, after_down_and_up_and_reset, applies_to, own_
 from harness.testbed import Testbed
 from harness.traffic.frames import difference
 from harness.traffic.liveness import ANSWER_DEADLINE_S, answers
+from harness.traffic.multicast import apart_from
 from harness.traffic.stimulus import flood_in_background, unasked
 from harness.traffic.switching import (
     Port,
@@ -334,6 +335,33 @@ def test_function_that_left_its_vlan_exchanges_untagged_frames(guest: Guest, wir
     _assert_work((cable_port(wire), function_port("VF 0", vf)), "after the VLAN was left")
 
 
+@is_a_pair
+@requirement("82576 7.10.3.8", "82576 7.10.2")
+def test_function_gets_no_vlan_beside_its_own(guest: Guest, wire: Wire, cell: Cell) -> None:
+    """A virtual function in a VLAN that asks for another gets none of its frames, whether it is refused or not."""
+    pf, vf = _pair(guest, cell)
+    pf.set_function_vlan(0, VID)
+    vf.ask_for_vlan(OTHER_VID)
+    port = function_port("VF 0", vf)
+    frames = frames_between(WIRE.mac, port.mac)[:-1]
+    sent = [*(tagged(frame, Tag(OTHER_VID)) for frame in frames), *(tagged(frame, Tag(VID)) for frame in frames)]
+    problem = difference(frames, received(cable_port(wire), sent, port, frames[-1]))
+    assert not problem, f"from the cable to a virtual function in VLAN {VID} that asked for {OTHER_VID}, {problem}"
+
+
+@is_a_pair
+@requirement("82576 7.10.3.8", "82576 8.14 VMVIR", "IEEE 802.1Q-2022 9.6")
+def test_function_cannot_send_into_another_vlan(guest: Guest, wire: Wire, cell: Cell) -> None:
+    """What a virtual function in a VLAN sends with another's tag leaves with its own VLAN's before it."""
+    pf, vf = _pair(guest, cell)
+    pf.set_function_vlan(0, VID)
+    port = function_port("VF 0", vf)
+    frames = [tagged(frame, Tag(OTHER_VID)) for frame in frames_between(port.mac, WIRE.mac)[:-1]]
+    on_cable = [tagged(frame, Tag(VID)) for frame in frames]
+    problem = difference(on_cable, received(port, frames, cable_port(wire), on_cable[-1]))
+    assert not problem, f"from a virtual function in VLAN {VID} that tags its frames with {OTHER_VID}, {problem}"
+
+
 @makes_functions
 @requirement("82576 7.10.3.8", "82576 7.10.3.6")
 def test_functions_in_different_vlans_are_apart(guest: Guest, wire: Wire) -> None:
@@ -429,6 +457,23 @@ def test_group_reaches_every_member(guest: Guest, wire: Wire, source: int) -> No
     ports = [cable_port(wire), *map(function_port, names, functions)]
     frames = frames_between(ports[source].mac, GROUP)
     _assert_switched(ports[source], frames, {port: frames for n, port in enumerate(ports) if n != source})
+
+
+@makes_functions
+@requirement("82576 7.10.3.3", "82576 7.10.3.6", "82576 8.10 MTA")
+@pytest.mark.parametrize("source", [0, 1], ids=["from-the-cable", "from-the-pf"])
+def test_group_without_a_member_reaches_no_function(guest: Guest, wire: Wire, source: int) -> None:
+    """A frame to a group that no function has joined is replicated to none, while one to a joined group comes.
+
+    Who has not joined that one may get it too: the table of groups is one for all pools.
+    """
+    ports = _ports(guest, wire)
+    guest.virtual_function(0).join([GROUP])
+    (foreign,) = apart_from([GROUP], 1)
+    frames = frames_between(ports[source].mac, foreign)
+    joined = frames_between(ports[source].mac, GROUP)
+    _assert_switched(ports[source], [*frames, *joined], {ports[2]: joined})
+    _assert_switched(ports[source], frames, {ports[2]: [], ports[3]: []}, "of frames to a group without a member, ")
 
 
 # Link and resets

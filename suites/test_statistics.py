@@ -201,6 +201,23 @@ def test_device_counts_octets_with_fcs(testbed: Testbed, guest: Guest, wire: Wir
 
 
 @applies_to(_device_counts)
+@requirement("Linux rtnl_link_stats64", "82540EM 13.7 GPRC", "82574L 10.2.7 GPRC", "82576 8.19 GPRC")
+@pytest.mark.parametrize("reset", [False, True], ids=["at-work", "after-a-reset"])
+def test_system_and_device_have_counted_the_same(testbed: Testbed, guest: Guest, wire: Wire, reset: bool) -> None:
+    """System and device have counted the same frames since the driver was loaded, and the same received to groups."""
+    guest.join(GROUPS)
+    stations_reached(wire, guest, (*GROUPS, BROADCAST_MAC))
+    _assert_cross(Direction.FROM_DUT, _good_frames(Direction.FROM_DUT), guest, wire)
+    if reset:
+        guest.reset_nic()
+    system, device = standing_still(testbed, lambda: (guest.statistics(), guest.device_statistics()))[1]
+    expected, seen = ((*_frames(one), one.received.multicast) for one in (system, device))
+    assert seen == expected, (
+        f"expected (received, sent, multicast) {expected} of the device as of the system, seen {seen}"
+    )
+
+
+@applies_to(_device_counts)
 @requirement("82540EM 13.7 GPRC", "82574L 10.2.7 GPRC", "82576 8.19 GPRC", "RFC 9293 3.1")
 def test_device_counts_segments_one_by_one(testbed: Testbed, guest: Guest, wire: Wire) -> None:
     """The device counts a TCP stream as the frames that it sends, also when it cut the stream into segments itself."""

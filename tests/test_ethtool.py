@@ -1,5 +1,6 @@
 """What ethtool prints is read as it was meant, in its newer and its older form."""
 
+from harness.guest.linux_offloads import parse_features
 from harness.guest.linux_queues import parse_indirection, parse_maximum_and_current
 from harness.guest.linux_selftest import parse_octets, parse_registers, parse_self_test
 from harness.guest.linux_settings import (
@@ -8,11 +9,13 @@ from harness.guest.linux_settings import (
     parse_pause,
     parse_private_flags,
 )
+from harness.guest.offloads import OffloadState
 from harness.guest.settings import (
     MESSAGES,
     PAUSE_AUTONEGOTIATION,
     RECEIVE_INTERVAL,
     RECEIVE_PAUSE,
+    TRANSMIT_INTERVAL,
     TRANSMIT_PAUSE,
 )
 from harness.traffic.flows import ADDRESSES, ADDRESSES_AND_PORTS, Flow, FlowKind, Transport, random_flows
@@ -89,10 +92,32 @@ def test_registers_of_each_driver() -> None:
 
 
 def test_settings_of_new_and_old_ethtool() -> None:
-    assert parse_coalescing("rx-usecs:\t3\nrx-frames:\tn/a\n") == {RECEIVE_INTERVAL: 3}
-    assert parse_coalescing("rx-usecs: 3\nrx-frames: 0\nrx-usecs-irq: 0\n") == {RECEIVE_INTERVAL: 3}
+    new = "Adaptive RX: n/a  TX: n/a\nrx-usecs:\t0\ntx-usecs:\t3\nrx-frame-low:\tn/a\n"
+    old = "Adaptive RX: off  TX: off\nrx-usecs: 0\ntx-usecs: 3\nrx-frame-low: 0\n"
+    for text in (new, old):
+        assert parse_coalescing(text) == (
+            {RECEIVE_INTERVAL: 0, TRANSMIT_INTERVAL: 3},
+            {"rx-frames-low": 0, "adaptive-rx": 0, "adaptive-tx": 0},
+        )
     assert parse_message_level("\tCurrent message level: 0x000000ff (255)\n\t\t drv probe link\n") == {MESSAGES: 255}
     for line in ("legacy-rx: off", "legacy-rx   : off"):
         assert parse_private_flags(f"Private flags for eth1:\n{line}\n") == {"legacy-rx": 0}
     pause = "Pause parameters for eth1:\nAutonegotiate:\ton\nRX:\t\ton\nTX:\t\toff\nRX negotiated: on\n"
     assert parse_pause(pause) == {PAUSE_AUTONEGOTIATION: 1, RECEIVE_PAUSE: 1, TRANSMIT_PAUSE: 0}
+
+
+def test_features_that_are_fixed_summed_up_or_overruled() -> None:
+    text = (
+        "Features for eth1:\nrx-checksumming: on\ntx-checksumming: on\n\ttx-checksum-ipv4: off [fixed]\n"
+        "\ttx-checksum-ip-generic: on\ntcp-segmentation-offload: off\n\ttx-tcp-segmentation: off [requested on]\n"
+        "receive-hashing: on\n"
+    )
+    whole, members = parse_features(text), parse_features(text, groups=False)
+    assert whole.keys() - members.keys() == {"tx-checksumming", "tcp-segmentation-offload"}
+    assert members == {
+        "rx-checksumming": OffloadState(on=True, fixed=False),
+        "tx-checksum-ipv4": OffloadState(on=False, fixed=True),
+        "tx-checksum-ip-generic": OffloadState(on=True, fixed=False),
+        "tx-tcp-segmentation": OffloadState(on=False, fixed=False, overruled=True),
+        "receive-hashing": OffloadState(on=True, fixed=False),
+    }

@@ -17,11 +17,12 @@ FEATURES: Mapping[Offload, str] = {
     Offload.VLAN_STRIPPING: "rx-vlan-offload",
     Offload.VLAN_INSERTION: "tx-vlan-offload",
     Offload.VLAN_FILTER: "rx-vlan-filter",
+    Offload.RECEIVED_FCS: "rx-fcs",
 }
 
 
-def parse_features(text: str) -> dict[str, OffloadState]:
-    """Read what `ethtool -k` prints.
+def parse_features(text: str, *, groups: bool = True) -> dict[str, OffloadState]:
+    """Read what `ethtool -k` prints, with the lines that sum up those indented below them or without these `groups`.
 
     Real lines, ethtool 6.14:
         Features for eth1:
@@ -31,8 +32,12 @@ def parse_features(text: str) -> dict[str, OffloadState]:
         tcp-segmentation-offload: off
                 tx-tcp-segmentation: off [requested on]
     """
-    found = re.findall(r"^\s*([\w-]+): (on|off)( \[fixed\])?", text, re.MULTILINE)
-    return {name: OffloadState(state == "on", bool(fixed)) for name, state, fixed in found}
+    found = re.findall(r"^([ \t]*)([\w-]+): (on|off)(?: \[(fixed|requested \w+)\])?$(?=(\n[ \t])?)", text, re.MULTILINE)
+    return {
+        name: OffloadState(state == "on", note == "fixed", note.startswith("requested"))
+        for indented, name, state, note, summed_up in found
+        if groups or indented or not summed_up
+    }
 
 
 class LinuxOffloads(LinuxSystem, OffloadOperations):

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from harness.errors import NicproofError, Unsupported
 from harness.guest.linux_system import LinuxSystem
 from harness.guest.queues import QueueOperations, Rings
-from harness.traffic.flows import FlowKind, HashField, Transport
+from harness.traffic.flows import Flow, FlowKind, HashField, Transport
 
 _FIELDS = {
     HashField.SOURCE_ADDRESS: ("IP SA", "s"),
@@ -106,6 +106,15 @@ class LinuxQueues(LinuxSystem, QueueOperations):
         letters = "".join(letter for field, (_, letter) in _FIELDS.items() if field in fields)
         command = f"ethtool -N {self.interface} rx-flow-hash {_flow_type(kind)} {letters}"
         return self._change("other fields for the hash", command)
+
+    def steer(self, flow: Flow, queue: int) -> str:
+        """Use `ethtool -N flow-type`."""
+        # rmgr: Cannot insert RX class rule: Operation not supported
+        # Added rule with ID 15
+        source, target = flow.ports
+        match = f"src-ip {flow.source} dst-ip {flow.target} src-port {source} dst-port {target}"
+        done = self._ssh.run(f"ethtool -N {self.interface} flow-type {_flow_type(flow.kind)} {match} action {queue}")
+        return done.stderr.strip().partition("\n")[0] or f"status {done.status}" if done.status else ""
 
     def _rings(self) -> tuple[Rings, Rings]:
         said = self._ssh.run(f"ethtool -g {self.interface}").stdout

@@ -1,11 +1,13 @@
 """What a Linux driver shows of its NIC, through ethtool."""
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 
 from harness.errors import NicproofError, Unsupported
 from harness.guest.linux_system import LinuxSystem
 from harness.guest.selftest import DriverInformation, SelfTest, SelfTestOperations, WakeEvent, WakeEvents
+from harness.guest.transport import CommandFailed
 
 _SELF_TEST_DEADLINE_S = 120.0
 _LETTERS = {
@@ -96,6 +98,18 @@ class LinuxSelfTest(LinuxSystem, SelfTestOperations):
     def identify(self, seconds: int) -> str:
         """Use `ethtool -p`."""
         return self._change("the NIC's light", f"ethtool -p {self.interface} {seconds}")
+
+    @contextmanager
+    def light_blinking(self) -> Iterator[None]:
+        """Use `ethtool -p` without an end, which a signal ends."""
+        started = self._ssh.check(f"ethtool -p {self.interface} </dev/null >/dev/null 2>&1 & echo $!").strip()
+        try:
+            yield
+        finally:
+            self._ssh.run(f"kill {started} 2>/dev/null")
+            waited = self._wait(f"[ ! -e /proc/{started} ]")
+            if waited.status:
+                raise CommandFailed(waited)
 
     def wake_events(self) -> WakeEvents:
         """Read what `ethtool` shows of Wake-on-LAN."""

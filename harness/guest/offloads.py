@@ -19,6 +19,8 @@ class Offload(StrEnum):
     VLAN_STRIPPING = "VLAN tag stripping"
     VLAN_INSERTION = "VLAN tag insertion"
     VLAN_FILTER = "VLAN filter"
+    RECEIVED_FCS = "FCS of received frames"
+    """No work taken over, but asked for in the same way: each received frame is handed on with its FCS."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,8 @@ class OffloadState:
     on: bool
     fixed: bool
     """Whether it cannot be changed."""
+    overruled: bool = False
+    """Whether it is other than it was asked to be, because of another's state."""
 
 
 class OffloadOperations(Operations):

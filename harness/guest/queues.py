@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from harness.guest.operations import Operations
-from harness.traffic.flows import FlowKind, HashField
+from harness.traffic.flows import Flow, FlowKind, HashField
 
 
 @dataclass(frozen=True)
@@ -61,3 +61,7 @@ class QueueOperations(Operations):
     def set_hash_fields(self, kind: FlowKind, fields: Collection[HashField]) -> str:
         """Change what is hashed of a packet of such a flow."""
         self._unsupported("the fields that are hashed")
+
+    def steer(self, flow: Flow, queue: int) -> str:
+        """Have the packets of a flow received on one queue, whatever their hash."""
+        self._unsupported("queues for single flows")

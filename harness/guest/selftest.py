@@ -1,6 +1,7 @@
 """What a driver shows of its NIC: self test, EEPROM, registers, light, wake-up events, and who it is."""
 
 from collections.abc import Collection, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -63,6 +64,10 @@ class SelfTestOperations(Operations):
 
     def identify(self, seconds: int) -> str:
         """Have the NIC's light blink; return why the driver refused, or "" when it is over."""
+        self._unsupported("the NIC's light")
+
+    def light_blinking(self) -> AbstractContextManager[None]:
+        """Have the NIC's light blink until the context ends, and the driver has given the light back."""
         self._unsupported("the NIC's light")
 
     def wake_events(self) -> WakeEvents:

@@ -16,8 +16,10 @@ class SettingKind(StrEnum):
     FEATURES = "features"
 
 
-RECEIVE_INTERVAL = "receive interval"
+RECEIVE_INTERVAL, TRANSMIT_INTERVAL = "receive interval", "transmit interval"
 """Of coalescing: microseconds between interrupts."""
+COALESCING_SWITCHES = frozenset({"adaptive-rx", "adaptive-tx", "cqe-mode-rx", "cqe-mode-tx"})
+"""Of coalescing: what is on or off."""
 MESSAGES = "messages"
 """The message level: a bit for each kind of message that the driver may log."""
 PAUSE_AUTONEGOTIATION, RECEIVE_PAUSE, TRANSMIT_PAUSE = "autonegotiation", "receive", "transmit"
@@ -27,8 +29,23 @@ class SettingOperations(Operations):
     """What a guest may be asked of its driver's settings."""
 
     def settings(self, kind: SettingKind) -> Mapping[str, int]:
-        """Return the settings of a kind that the driver offers; what is on or off is 1 or 0."""
+        """Return the settings of a kind that the driver offers; what is on or off is 1 or 0.
+
+        What the harness has no name for has the guest's own.
+        """
         self._unsupported(f"settings ({kind})")
+
+    def all_settings(self) -> Mapping[SettingKind, Mapping[str, int]]:
+        """Return the settings of every kind of which the driver offers any."""
+        self._unsupported("settings")
+
+    def settings_lacking(self, kind: SettingKind) -> Mapping[str, int]:
+        """Return the settings of a kind that the system knows and this driver does not let anybody change."""
+        self._unsupported(f"settings that are lacking ({kind})")
+
+    def features_overruled(self) -> frozenset[str]:
+        """Return the features that are other than they were asked to be, because of another's state."""
+        self._unsupported("features that depend on others")
 
     def change_settings(self, kind: SettingKind, values: Mapping[str, int]) -> str:
         """Change settings of a kind; return why the driver refused, or "" once the link is up."""

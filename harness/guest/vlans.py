@@ -21,6 +21,10 @@ class VlanOperations(Operations):
         """
         self._unsupported("VLANs")
 
+    def ask_for_vlan(self, vid: int) -> bool:
+        """Have the DUT take part in a VLAN without an address there; return whether its driver let it."""
+        self._unsupported("VLANs")
+
     def move_into_vlan(self, vid: int) -> None:
         """Have the DUT's own addresses be in a VLAN and nowhere else."""
         self._unsupported("a VLAN for the DUT's own addresses")

@@ -1,6 +1,7 @@
 """Settings on Windows: pause by *FlowControl, the features that are offloads, and interrupt moderation on or off."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 
 from harness.errors import Unsupported
@@ -39,6 +40,23 @@ class WindowsSettings(WindowsOffloads, SettingOperations):
                 raise Unsupported(f"{kind}: Windows' drivers have named levels of moderation, not intervals")
             case _:
                 raise Unsupported(f"{kind}: Windows' drivers have no such settings")
+
+    def all_settings(self) -> Mapping[SettingKind, Mapping[str, int]]:
+        """Return pause, where the driver has it, and the features."""
+        found = {SettingKind.FEATURES: self.settings(SettingKind.FEATURES)}
+        with suppress(Unsupported):
+            found[SettingKind.PAUSE] = self.settings(SettingKind.PAUSE)
+        return found
+
+    def settings_lacking(self, kind: SettingKind) -> Mapping[str, int]:
+        """Return the features that the driver has no setting for; no system tells of other kinds."""
+        if kind is not SettingKind.FEATURES:
+            raise Unsupported(f"settings that are lacking ({kind}): Windows tells only of those that there are")
+        return {one.value: int(state.on) for one, state in self.offloads().items() if state.fixed}
+
+    def features_overruled(self) -> frozenset[str]:
+        """Return none: a keyword is what was written to it."""
+        return frozenset()
 
     def change_settings(self, kind: SettingKind, values: Mapping[str, int]) -> str:
         """Change settings of a kind, all at once."""

@@ -2,6 +2,7 @@
 
 import random
 import struct
+import zlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -108,6 +109,11 @@ def summing_to_zero(packet: Packet) -> Packet:
     """Return a UDP packet with two octets of data that make its checksum zero, the same in the other direction."""
     blank = type(packet)(bytes(packet / b"\0\0"))
     return packet / int(blank[UDP].chksum).to_bytes(2, "big")
+
+
+def with_fcs(octets: bytes) -> bytes:
+    """Return a frame with its FCS behind it (IEEE 802.3-2022, 3.2.9)."""
+    return octets + zlib.crc32(octets).to_bytes(4, "little")
 
 
 def mac_octets(mac: str) -> bytes:

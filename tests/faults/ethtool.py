@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from harness.fault import Fault
+from harness.traffic.frames import with_fcs
 from tests.faults.cable import EXPERIMENT, FROM, IPV4, TO, changes, garble, typed
 from tests.faults.guest import in_guest, without
 
@@ -124,6 +125,12 @@ FAULTS = (
         tampered=in_guest(without("ethtool", "-X*|-N*")),
     ),
     Fault(
+        "rules for flows are taken and forgotten",
+        cell="igb/msix",
+        tests=queues("flow_leaves_its_hash_for_a_rule_that_is_taken_alone"),
+        tampered=in_guest(without("ethtool", "-N*")),
+    ),
+    Fault(
         "the hash key stays as it is",
         cell="igb/msix",
         tests=queues("hash_key_is_obeyed", "hash_key_of_wrong_length_is_refused"),
@@ -134,7 +141,8 @@ FAULTS = (
         "settings stay as they are",
         cell="e1000e/msix",
         tests=settings(
-            "settings_are_taken_and_leave_the_others",
+            "each_setting_is_taken_alone",
+            "setting_that_is_not_offered_is_refused_and_changes_nothing",
             "interval_out_of_range_is_refused_and_changes_nothing",
             "unknown_flag_is_refused_and_changes_nothing",
             "interval_is_the_devices",
@@ -154,7 +162,7 @@ FAULTS = (
     Fault(
         "another setting changes along with those of a kind",
         cell="igb/msix",
-        tests=settings("settings_are_taken_and_leave_the_others"),
+        tests=settings("each_setting_is_taken_alone"),
         tampered=in_guest(
             """echo '/real/ethtool "$@" || exit; case $1 in
             -s) /real/ethtool -C '$nic' rx-usecs 50 ;;
@@ -163,10 +171,53 @@ FAULTS = (
         ),
     ),
     Fault(
+        "the transmit queues' interval stays as it is",
+        cell="igb/msix",
+        tests=settings("transmit_interval_is_the_devices[10]", "transmit_interval_is_the_devices[100]"),
+        tampered=in_guest(without("ethtool", "-C*tx-usecs*")),
+    ),
+    Fault(
+        "what is offered of pause stays as it is",
+        cell="e1000/intx",
+        tests=settings("pause_is_negotiated_as_asked[neither]"),
+        tampered=in_guest(without("ethtool", "-A*")),
+    ),
+    Fault(
+        "frames come with zeros for their FCS, as from QEMU's e1000",
+        cell="e1000/intx",
+        tests=settings("frames_come_with_their_fcs_when_asked"),
+        mended=changes(typed(EXPERIMENT), lambda frame: (with_fcs(frame),), TO),
+        healed=in_guest(edited("-k", "s/rx-fcs: off/rx-fcs: on/")),
+    ),
+    Fault(
+        "the interval between interrupts is no default",
+        cell="e1000e/msix",
+        tests=settings("settings_have_their_documented_defaults"),
+        tampered=in_guest("ethtool -C $nic rx-usecs 50"),
+    ),
+    Fault(
+        "the driver is loaded again with a parameter",
+        cell="igb/msix",
+        tests=settings("settings_are_at_their_defaults_after_a_reload"),
+        tampered=in_guest("mkdir -p /etc/modprobe.d; echo options igb debug=16 >/etc/modprobe.d/debug.conf"),
+    ),
+    Fault(
         "the self test fails",
         cell="igb/msix",
         tests=selftest("online_self_test_passes", "offline_self_test_passes"),
         tampered=in_guest(edited("-t", "s/PASS/FAIL/; s/0$/9/")),
+    ),
+    Fault(
+        "the self test passes and names nothing that it has tested",
+        cell="igb/msix",
+        tests=selftest("online_self_test_passes", "offline_self_test_passes"),
+        tampered=in_guest(edited("-t", "/line)/d")),
+    ),
+    Fault(
+        "the light stays as it is",
+        cell="igb/msix",
+        tests=selftest("light_blinks_as_long_as_it_is_asked_to"),
+        tampered=in_guest(without("ethtool", "-p*")),
     ),
     Fault(
         "the self test leaves a shorter ring behind",

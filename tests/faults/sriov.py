@@ -9,12 +9,14 @@ from harness.guest.linux import LinuxGuest
 from harness.station import STRANGER_MAC
 from harness.testbed import Testbed
 from harness.traffic.frames import mac_octets
+from harness.traffic.multicast import apart_from
 from tests.faults.cable import EXPERIMENT, FROM, TO, changes, garble, lose, repeat
 from tests.faults.filters import readdress
 from tests.faults.guest import in_guest, without
 from tests.faults.link import LATE_WARNING, Stuck, with_plug
 
 STRANGER = mac_octets(STRANGER_MAC)
+(FOREIGN_GROUP,) = apart_from(["01:00:5e:40:12:34"], 1)
 
 
 def sriov(*names: str) -> tuple[str, ...]:
@@ -170,6 +172,18 @@ FAULTS = (
             "functions_in_different_vlans_are_apart",
         ),
         tampered=in_guest(without("ip", "*\\ vlan\\ *")),
+    ),
+    Fault(
+        "the physical function gives no virtual one a VLAN",
+        cell="igb/msix",
+        tests=sriov("function_gets_no_vlan_beside_its_own", "function_cannot_send_into_another_vlan"),
+        tampered=in_guest(without("ip", "*\\ vf\\ *\\ vlan\\ *")),
+    ),
+    Fault(
+        "virtual functions have joined a group that they should not have",
+        cell="igb/msix",
+        tests=sriov("group_without_a_member_reaches_no_function"),
+        tampered=in_guest(when_up(f"ip maddress add {FOREIGN_GROUP} dev $up")),
     ),
     Fault(
         "a virtual function's frames leave twice from a foreign source address",

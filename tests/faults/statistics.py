@@ -62,6 +62,12 @@ FAULTS = (
         tampered=in_guest(in_ethtool("s/ rx_/ xx_/; s/ tx_/ rx_/; s/ xx_/ tx_/")),
     ),
     Fault(
+        "what the device counts of sent frames is forgotten",
+        cell="igb/msix",
+        tests=statistics("system_and_device_have_counted_the_same"),
+        tampered=in_guest(in_ethtool("s/ tx_packets: .*/ tx_packets: 0/")),
+    ),
+    Fault(
         "the device takes the segments that are received for those that are sent",
         cell="e1000/intx",
         tests=statistics("device_counts_segments_one_by_one"),
