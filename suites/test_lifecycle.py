@@ -24,10 +24,12 @@ from harness.endpoint.cable import Direction
 from harness.endpoint.checksum import wrong_checksums
 from harness.endpoint.wire import Wire
 from harness.guest.base import Guest
+from harness.moving import save_and_restore
 from harness.readiness import reboot
 from harness.station import BROADCAST_MAC, DUT
 from harness.suite import applies_to, requirement
 from harness.testbed import Testbed
+from harness.traffic.conversation import conversation
 from harness.traffic.exchange import IN_RING
 from harness.traffic.frames import LOCAL_EXPERIMENT, arp_frame, difference, frame, mac_octets, random_payloads
 from harness.traffic.liveness import ANSWER_DEADLINE_S, answers, what_fails_as_seen
@@ -39,6 +41,7 @@ LEAST_PAGES = 64
 MANY_ROUNDS = 100
 PAGE_KIB = 4
 SILENCE_S = 0.5
+STOPS = 3
 EVERYBODY = mac_octets(BROADCAST_MAC)
 
 Disturb = Callable[[Testbed], None]
@@ -307,3 +310,30 @@ def test_stopping_and_going_on_under_traffic(testbed: Testbed, guest: Guest, wir
             wire.send(one)
         received = seen.wait(len(frames), ANSWER_DEADLINE_S)
     assert not (problem := difference(frames, received)), f"stopped and gone on {len(frames) // 10} times: {problem}"
+
+
+@requirement("82540EM 14.3", "82574L 4.6", "82576 4.5", "virtio 1.2 3.1.1")
+def test_conversation_outlasts_stops(testbed: Testbed, wire: Wire) -> None:
+    """A machine that stands still again and again while it is spoken to answers everything, and each request once."""
+    with _as_before(testbed, "after the machine was stopped"), conversation(wire) as talk:
+        for _ in range(STOPS):
+            talk.go_on()
+            with testbed.stopped():
+                testbed.idle(SILENCE_S)
+    assert not (problem := talk.what_fails()), f"stopped and gone on {STOPS} times: {problem}"
+
+
+@applies_to(_is_made_by_the_machine)
+@requirement("82540EM 14.3", "82574L 4.6", "82576 4.5", "virtio 1.2 3.1.1")
+def test_saved_machine_goes_on_under_traffic(testbed: Testbed, guest: Guest, wire: Wire) -> None:
+    """A machine that is saved to a file while it is spoken to, and restored from there, answers each request once.
+
+    Only what comes while there is no machine may be lost: all that came before is answered, and all that comes after.
+    """
+    configure_unusually(guest)
+    with _as_before(testbed, "after the machine was saved and restored"), conversation(wire) as talk:
+        before = talk.go_on()
+        save_and_restore(testbed)
+        after = talk.asked
+        talk.go_on()
+    assert not (problem := talk.what_fails(before, after)), f"saved and restored: {problem}"

@@ -1,7 +1,7 @@
 """NICs that do not come back as they were, and guests in which something stays behind."""
 
 from harness.fault import Fault
-from tests.faults.cable import ARP, EXPERIMENT, FROM, IPV4, TO, changes, garble, lose, typed
+from tests.faults.cable import ARP, EXPERIMENT, FROM, IPV4, TO, Frames, changes, garble, lose, repeat, typed
 from tests.faults.guest import in_guest
 from tests.faults.link import LATE_WARNING
 
@@ -11,6 +11,12 @@ CLIENT_ADDRESS = 14 + 20 + 8 + 28
 
 def is_dhcp_request(frame: bytes) -> bool:
     return frame[12:14] == IPV4 and frame[23] == 17 and frame[36:38] == b"\0\x43"
+
+
+def echo_number(number: int, kind: int) -> Frames:
+    """Which IPv4 echo it is; one that is beyond those by which a test sees at its end whether all is well."""
+    wanted = (IPV4, 1, kind, number.to_bytes(2, "big"))
+    return lambda frame: (frame[12:14], *frame[23:24], *frame[34:35], frame[40:42]) == wanted
 
 
 LATER_MTU = """echo 'case $* in *show*) /real/ip "$@" | if [ -e /tmp/asked ]; then sed s/:2000,/:1500,/; else cat; fi
@@ -40,6 +46,8 @@ FAULTS = (
             "interface_works_when_opened_after_a_function_reset",
             "unplugged_nic_is_gone_and_works_when_plugged_again",
             "stopping_and_going_on_under_traffic",
+            "conversation_outlasts_stops",
+            "saved_machine_goes_on_under_traffic",
         ),
         cable=changes(typed(EXPERIMENT), garble(-1), FROM, TO),
     ),
@@ -60,20 +68,35 @@ FAULTS = (
             "interface_works_when_opened_after_a_function_reset",
             "unplugged_nic_is_gone_and_works_when_plugged_again",
             "replugged_nic_is_as_before_under_traffic",
+            "saved_machine_goes_on_under_traffic",
         ),
         tampered=in_guest(LATE_WARNING),
     ),
     Fault(
         "a vector has lost its handler after what was done to the NIC",
         cell="igb/msix",
-        tests=lifecycle("nic_is_as_before", "replugged_nic_is_as_before_under_traffic"),
+        tests=lifecycle(
+            "nic_is_as_before", "replugged_nic_is_as_before_under_traffic", "saved_machine_goes_on_under_traffic"
+        ),
         tampered=in_guest(LATER_VECTOR),
     ),
     Fault(
         "the interface goes back to its first MTU",
         cell="igb/msix",
-        tests=lifecycle("configuration_survives"),
+        tests=lifecycle("configuration_survives", "saved_machine_goes_on_under_traffic"),
         tampered=in_guest(LATER_MTU),
+    ),
+    Fault(
+        "an echo is answered twice",
+        cell="igb/msix",
+        tests=lifecycle("conversation_outlasts_stops", "saved_machine_goes_on_under_traffic"),
+        cable=changes(echo_number(40, kind=0), repeat, FROM),
+    ),
+    Fault(
+        "a request is lost while the machine is there to take it",
+        cell="e1000/intx",
+        tests=lifecycle("conversation_outlasts_stops", "saved_machine_goes_on_under_traffic"),
+        cable=changes(echo_number(5, kind=8), lose, TO),
     ),
     Fault(
         "the driver stays where it is",
