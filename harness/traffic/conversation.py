@@ -76,9 +76,10 @@ class Conversation:
         self._await_reply(len(self._due) - 1)
 
     def _await_reply(self, number: int) -> None:
+        """Wait for a reply, or for one behind it: then it does not come any more."""
         wanted, looked_at = number.to_bytes(2, "big"), 0
         while len(came := self._replies.wait(looked_at + 1, DEADLINE_S)) > looked_at:
-            if any(reply[_NUMBER] == wanted for reply in came[looked_at:]):
+            if any(reply[_NUMBER] >= wanted for reply in came[looked_at:]):
                 return
             looked_at = len(came)
 
@@ -97,7 +98,8 @@ class Conversation:
         if wrong := difference([*due[:kept], *due[kept + lost :]], came):
             return wrong
         if lost and not first <= kept <= kept + lost <= last:
-            return f"expected the replies {first} to {last - 1} lost at most, lost are {kept} to {kept + lost - 1}"
+            bound = f"at most replies {first} to {last - 1}" if last > first else "no reply"
+            return f"expected {bound} lost, lost are {kept} to {kept + lost - 1}"
         return ""
 
 

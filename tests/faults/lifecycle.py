@@ -96,7 +96,7 @@ FAULTS = (
         "a request is lost while the machine is there to take it",
         cell="e1000/intx",
         tests=lifecycle("conversation_outlasts_stops", "saved_machine_goes_on_under_traffic"),
-        cable=changes(echo_number(5, kind=8), lose, TO),
+        cable=changes(echo_number(29, kind=8), lose, TO),
     ),
     Fault(
         "the driver stays where it is",
