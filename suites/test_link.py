@@ -16,6 +16,7 @@ from harness.endpoint.wire import Wire
 from harness.guest.base import Guest
 from harness.qemu.pci import read_memory
 from harness.qemu.plug import Plug
+from harness.readiness import reboot
 from harness.station import DUT, WIRE
 from harness.suite import applies_to, requirement
 from harness.testbed import Testbed
@@ -33,7 +34,8 @@ SILENCE_S = 0.5
 STATUS_LINK_UP = 1 << 1
 
 
-def _has_status_register(cell: Cell) -> bool:
+def _has_phy(cell: Cell) -> bool:
+    """Whether the function has a PHY of its own, and a status register that shows its link."""
     return cell.nic.family != "virtio" and not cell.nic.virtual_function
 
 
@@ -71,7 +73,7 @@ def test_carrier_comes_when_the_cable_is_plugged(testbed: Testbed, guest: Guest)
     _assert_link(guest, True, "after the cable was plugged in again")
 
 
-@applies_to(_has_status_register)
+@applies_to(_has_phy)
 @requirement("82540EM 13.4.2", "82574L 10.2.2.2", "82576 8.2.2")
 def test_device_itself_knows_its_link(testbed: Testbed, wire: Wire) -> None:
     """The status register's link bit is set with the cable in, and clear without it."""
@@ -231,6 +233,25 @@ def test_driver_loaded_without_a_cable_has_no_link(testbed: Testbed, guest: Gues
     testbed.plug.plug_cable()
     _assert_link(guest, True, "after the cable was plugged in")
     _assert_answers(wire, "after the cable was plugged in")
+
+
+@applies_to(lambda cell: not cell.nic.virtual_function)  # which nobody has made yet when the machine starts
+@requirement("82540EM 13.4.2", "82574L 10.2.2.2", "82576 8.2.2", "virtio 1.2 5.1.4")
+def test_machine_that_starts_without_a_cable_has_no_link(testbed: Testbed, guest: Guest) -> None:
+    """A machine that starts with the cable out has no link and warns of nothing; with the cable in, all crosses."""
+    _assert_link(guest, True, "before the cable was pulled")
+    with testbed.new_warnings() as warnings:
+        testbed.plug.pull_cable()
+        reboot(testbed, with_link=False)
+        testbed.idle(WINDOW_S)
+        up = testbed.guest.link().up
+        testbed.plug.plug_cable()
+        _assert_link(testbed.guest, True, "after the cable was plugged in")
+        testbed.guest.set_up_again()
+        problem = what_fails_as_seen(testbed)
+    assert not up, "expected no link of a machine that started without a cable, the guest says it is up"
+    assert not problem, f"after the cable was plugged in, {problem}"
+    assert not warnings, f"expected no warning about the DUT in the kernel log, seen: {warnings[0]}"
 
 
 @requirement("82540EM 13.4.2", "82574L 10.2.2.2", "82576 8.2.2", "virtio 1.2 5.1.4", "IEEE 802.3-2022 28.2.3")

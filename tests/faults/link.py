@@ -49,6 +49,7 @@ FAULTS = (
             "nothing_leaves_while_the_cable_is_out",
             "cable_pulled_while_down_is_noticed_when_up",
             "driver_loaded_without_a_cable_has_no_link",
+            "machine_that_starts_without_a_cable_has_no_link",
             "link_without_a_cable_survives_down_and_up",
         ),
         tampered=lambda bed: with_plug(Stuck, bed),
@@ -89,5 +90,11 @@ FAULTS = (
             """echo '[ -e /tmp/later ] && to=100Mb || to=1000Mb; /real/ethtool "$@" | sed "s/1000Mb/$to/"\n"""
             """case $1 in -a) touch /tmp/later ;; esac' | instead ethtool"""
         ),
+    ),
+    Fault(
+        "a bit flips in every raw frame after the machine has started",
+        cell="e1000e/msix",
+        tests=link("machine_that_starts_without_a_cable_has_no_link"),
+        cable=changes(typed(EXPERIMENT), garble(-1), FROM, TO),
     ),
 )
