@@ -39,6 +39,11 @@ def _has_phy(cell: Cell) -> bool:
     return cell.nic.family != "virtio" and not cell.nic.virtual_function
 
 
+def _has_settings(cell: Cell) -> bool:
+    """Whether the link is the function's own: a virtual one's is its physical function's."""
+    return not cell.nic.virtual_function
+
+
 def _assert_link(guest: Guest, up: bool, when: str) -> None:
     """Assert that the guest comes to see the link up or down."""
     expected, other = ("up", "down") if up else ("down", "up")
@@ -267,6 +272,49 @@ def test_settings_are_negotiated_again(testbed: Testbed, guest: Guest, cell: Cel
     model = (cell.nic.speed_mbps, True if cell.nic.speed_mbps else None)
     seen = (after.speed_mbps, after.full_duplex)
     assert seen == model, f"expected (speed in Mb/s, full duplex) {model} of {cell.nic.name}, seen {seen}"
+
+
+@applies_to(_has_settings)
+@requirement("82540EM 13.4.2", "82574L 10.2.2.2", "82576 8.2.2", "ethtool-netlink LINKMODES_SET")
+@pytest.mark.parametrize(("speed_mbps", "full_duplex"), [(100, True), (10, False)], ids=["100-full", "10-half"])
+def test_fixed_speed_is_read_back(guest: Guest, wire: Wire, speed_mbps: int, full_duplex: bool) -> None:
+    """A speed and a duplex that are set instead of negotiated are those that the driver shows, and the DUT answers."""
+    refused = guest.fix_link(speed_mbps, full_duplex=full_duplex)
+    assert not refused, f"expected a speed of {speed_mbps} Mb/s taken, refused: {refused}"
+    _assert_answers(wire, f"at {speed_mbps} Mb/s")
+    settings = guest.link_settings()
+    seen = (settings.speed_mbps, settings.full_duplex, settings.autonegotiates)
+    expected = (speed_mbps, full_duplex, False)
+    assert seen == expected, f"expected (speed in Mb/s, full duplex, negotiates) {expected}, seen {seen}"
+
+
+@applies_to(_has_phy)
+@requirement("82540EM 13.4.2", "82574L 10.2.2.2", "82576 8.2.2", "ethtool-netlink LINKMODES_SET")
+def test_speed_is_negotiated_again_when_wanted(guest: Guest, wire: Wire) -> None:
+    """After a speed was fixed, negotiation can be had again: speed, duplex and pause are as before, the DUT answers."""
+    before = guest.link_settings()
+    for refused in (guest.fix_link(100, full_duplex=True), guest.negotiate_link()):
+        assert not refused, f"expected a fixed speed and then negotiation taken, refused: {refused}"
+    _assert_answers(wire, "after the speed was negotiated again")
+    after = guest.link_settings()
+    assert after == before, f"expected the settings as before, {before}, seen {after}"
+
+
+@applies_to(_has_phy)
+@requirement("IEEE 802.3-2022 28.2.3", "ethtool-netlink LINKMODES_SET")
+@pytest.mark.parametrize(
+    ("speed_mbps", "full_duplex"), [(1000, False), (10_000, True)], ids=["1000-half", "10000-full"]
+)
+def test_impossible_speed_is_refused_and_changes_nothing(
+    guest: Guest, wire: Wire, speed_mbps: int, full_duplex: bool
+) -> None:
+    """A speed or a duplex that the NIC cannot have is refused; the link's settings stay, and the DUT answers."""
+    before = guest.link_settings()
+    refused = guest.fix_link(speed_mbps, full_duplex=full_duplex)
+    after = guest.link_settings()
+    assert refused, f"expected a speed of {speed_mbps} Mb/s refused, it was taken"
+    assert after == before, f"expected the settings as before, {before}, seen {after}"
+    _assert_answers(wire, "after a speed was refused")
 
 
 @requirement("82540EM 13.4.2", "82574L 10.2.2.2", "82576 8.2.2", "virtio 1.2 5.1.4")
