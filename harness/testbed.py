@@ -97,7 +97,7 @@ class Testbed:
         self._closed = False
         self._changed = False
         self._end: str | None = None
-        """How the guest had broken when it was closed, which nobody can ask any more."""
+        """How the guest had broken when it was closed or left a QEMU, which nobody can ask any more."""
 
     @property
     def vm(self) -> QemuProcess:
@@ -224,11 +224,17 @@ class Testbed:
     def new_warnings(self) -> Iterator[list[str]]:
         """Note what a block leaves in the system's log about the DUT, at warning level or worse; complete at its end.
 
+        Nothing is noted of a guest that nobody can log in to.
+
         Raises:
-            Unsupported: nobody can read the log.
+            Unsupported: this system has no such log.
         """
+        found = list[str]()
+        if not self.guest.claims:
+            yield found
+            return
         drivers = self.cell.nic_profile.drivers
-        before, found = len(self.guest.warnings(drivers)), list[str]()
+        before = len(self.guest.warnings(drivers))
         yield found
         found += self.guest.warnings(drivers)[before:]
 
@@ -278,6 +284,22 @@ class Testbed:
             yield
         finally:
             self.go_on()
+
+    def move_to(self, vm: QemuProcess) -> None:
+        """Have the guest, whom nobody is logged in to, be in another QEMU, which has yet to be given its state.
+
+        The one that it was in, which stands still, is ended.
+        """
+        self._end = self.crash()
+        former, self._vm = self._vm, vm
+        self._endings.callback(rundir.remove, former.directory)  # its disk is there, which the other QEMU has open
+        for of_former in ("pci", "plug", "screen"):
+            self.__dict__.pop(of_former, None)
+        self.trace = Trace(vm)
+        self.boot_console += former.console.text
+        self.cable.lead_to(vm.cable)
+        former.kill()
+        self._changed = True
 
     def ssh_port(self) -> int:
         """Return the loopback port that leads to the guest's SSH server."""
@@ -358,7 +380,7 @@ class Testbed:
         """Return how the guest said or showed that it broke, or None: on its console, to its machine, on its screen."""
         if (line := self.crash_on_console()) is not None:
             return line
-        return self._end if self._closed else self._crash_by_monitor()
+        return self._end or (None if self._closed else self._crash_by_monitor())
 
     def _crash_by_monitor(self) -> str | None:
         if self.vm.killed:
@@ -401,7 +423,7 @@ class Testbed:
     def close(self) -> None:
         """End the guest and everything that belongs to it. May be called twice."""
         if not self._closed:
-            self._end, self._closed = self._crash_by_monitor(), True
+            self._end, self._closed = self._end or self._crash_by_monitor(), True
         self.log_out()
         self._endings.close()
         self.cable.close()

@@ -1,16 +1,17 @@
 """Lifecycle: a NIC works again after whatever is done to it, keeps what it should keep, and leaves nothing behind.
 
-Asserted exactly, without tolerance: what crosses the cable afterwards, the vectors in the guest and in the device, and
-that the kernel log has no new warning. When the link has to be there again is asserted as a deadline only. The one
-tolerance is for the kernel's memory: after rounds of the same disturbance it may have grown by a page for each round,
-and by 64 in any case, for its caches are not exact; the first two rounds, which set up what stays, do not count.
+Asserted exactly, without tolerance, after whatever was done (`_as_before`): what crosses the cable, the vectors in the
+guest and in the device, the configuration, and that the kernel log has no new warning. When the link has to be there
+again is asserted as a deadline only. The one tolerance is for the kernel's memory: after rounds of the same disturbance
+it may have grown by a page for each round, and by 64 in any case, for its caches are not exact; the first two rounds,
+which set up what stays, do not count.
 
-A driver that is loaded anew has lost its addresses and its MTU by nature, so these are judged only where the interface
+A driver that is loaded anew has its first configuration by nature, so another one is judged only where the interface
 lives on. What needs nobody inside the guest is asked of every guest.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 from scapy.layers.dhcp import BOOTP, DHCP
@@ -18,39 +19,32 @@ from scapy.layers.inet import IP
 from scapy.layers.l2 import Ether
 
 from harness.cell import Cell
+from harness.condition import condition, configure_unusually
 from harness.endpoint.cable import Direction
 from harness.endpoint.checksum import wrong_checksums
 from harness.endpoint.wire import Wire
 from harness.guest.base import Guest
+from harness.moving import save_and_restore
 from harness.readiness import reboot
 from harness.station import BROADCAST_MAC, DUT
 from harness.suite import applies_to, requirement
 from harness.testbed import Testbed
+from harness.traffic.conversation import conversation
 from harness.traffic.exchange import IN_RING
 from harness.traffic.frames import LOCAL_EXPERIMENT, arp_frame, difference, frame, mac_octets, random_payloads
 from harness.traffic.liveness import ANSWER_DEADLINE_S, answers, what_fails_as_seen
 from harness.traffic.stimulus import flood_in_background
-from harness.witness import device_witness
 
 ROUNDS = 10
 WARM_UP_ROUNDS = 2
 LEAST_PAGES = 64
 MANY_ROUNDS = 100
 PAGE_KIB = 4
-OTHER_MTU = 1400
 SILENCE_S = 0.5
+STOPS = 3
 EVERYBODY = mac_octets(BROADCAST_MAC)
 
 Disturb = Callable[[Testbed], None]
-
-
-@dataclass(frozen=True)
-class Vectors:
-    """The DUT's interrupts: how many handlers the guest has, and what the device is programmed to."""
-
-    claimed: tuple[int, ...]
-    granted: int
-    mode: str
 
 
 def _down_and_up(bed: Testbed) -> None:
@@ -68,6 +62,10 @@ def _rebind(bed: Testbed) -> None:
 
 def _suspend(bed: Testbed) -> None:
     bed.guest.suspend()
+
+
+def _reset_nic(bed: Testbed) -> None:
+    bed.guest.reset_nic()
 
 
 def _stop_the_clock(bed: Testbed) -> None:
@@ -97,90 +95,89 @@ def _is_set_up_when_opened(cell: Cell) -> bool:
     return cell.nic.family != "virtio"
 
 
-def _vectors(bed: Testbed) -> Vectors:
-    claimed = tuple(vector.index for vector in bed.guest.interrupts().vectors)
-    return Vectors(claimed, bed.function().vectors_granted, device_witness(bed).mode)
-
-
 def _assert_answers(wire: Wire, when: str) -> None:
     """Assert that the DUT answers before the deadline."""
     assert answers(wire), f"expected an answer within {ANSWER_DEADLINE_S:g} s {when}, none"
 
 
-def _assert_works(bed: Testbed, when: str) -> None:
-    """Assert that the DUT answers and frames of all sizes cross, whole and in order, as far as anybody can see."""
-    problem = what_fails_as_seen(bed)
-    assert not problem, f"{when}, {problem}"
+@contextmanager
+def _as_before(bed: Testbed, when: str) -> Iterator[None]:
+    """Assert that after a block, as far as anybody can see, the DUT works and is what it was before.
+
+    It answers, frames of all sizes cross both ways, vectors and configuration are as before, and no warning is logged.
+    """
+    before = condition(bed)
+    with bed.new_warnings() as warnings:
+        yield
+        problem = what_fails_as_seen(bed)
+        assert not problem, f"{when}, {problem}"
+        changes = before.changes(condition(bed))
+    assert not changes, f"{when}, {changes}"
+    assert not warnings, f"expected no new warning about the DUT in the kernel log {when}, seen: {warnings[0]}"
 
 
 disturbances = pytest.mark.parametrize(
     "disturb",
-    [_down_and_up, _reload, _rebind, _suspend, _stop_the_clock],
-    ids=["down-and-up", "reload", "rebind", "suspend", "stop"],
+    [_down_and_up, _reset_nic, _reload, _rebind, _suspend, _stop_the_clock],
+    ids=["down-and-up", "reset", "reload", "rebind", "suspend", "stop"],
 )
 lasting = pytest.mark.parametrize(
-    "disturb", [_down_and_up, _suspend, _stop_the_clock], ids=["down-and-up", "suspend", "stop"]
+    "disturb",
+    [_down_and_up, _reset_nic, _suspend, _stop_the_clock],
+    ids=["down-and-up", "reset", "suspend", "stop"],
 )
 
 
-@requirement("82540EM 14.3", "82574L 4.6", "82576 4.5", "virtio 1.2 3.1.1")
+@requirement(
+    "82540EM 14.3",
+    "82574L 4.6",
+    "82576 4.5",
+    "virtio 1.2 3.1.1",
+    "PCI 3.0 6.8.2",
+    "PCI 3.0 6.8.2.9",
+    "82574L 7.4.2",
+    "82576 7.3",
+    "virtio 1.2 4.1.5.1.2",
+    "profile",
+)
 @disturbances
-def test_frames_cross_after(testbed: Testbed, disturb: Disturb) -> None:
-    """After the disturbance frames of all sizes cross both ways, octet for octet and in order."""
-    disturb(testbed)
-    _assert_works(testbed, "after the disturbance")
-
-
-@requirement("PCI 3.0 6.8.2", "PCI 3.0 6.8.2.9", "82574L 7.4.2", "82576 7.3", "virtio 1.2 4.1.5.1.2", "profile")
-@disturbances
-def test_vectors_and_log_are_as_before(testbed: Testbed, disturb: Disturb) -> None:
-    """After the disturbance the same vectors are open in guest and device, and the kernel log has no new warning."""
-    before = _vectors(testbed)
-    with testbed.new_warnings() as warnings:
+def test_nic_is_as_before(testbed: Testbed, disturb: Disturb) -> None:
+    """After the disturbance frames cross, and vectors, configuration and log are as before."""
+    with _as_before(testbed, "after the disturbance"):
         disturb(testbed)
-        _assert_answers(testbed.wire, "after the disturbance")
-        after = _vectors(testbed)
-    assert after == before, f"expected the vectors as before, {before}, seen {after}"
-    assert not warnings, f"expected no new warning about the DUT in the kernel log, seen: {warnings[0]}"
 
 
 @requirement("82540EM 5.6.1", "82574L 6.1.1.1", "82576 6.2.1", "virtio 1.2 5.1.4", "RFC 826 packet reception")
 @lasting
-def test_configuration_survives(testbed: Testbed, guest: Guest, wire: Wire, disturb: Disturb) -> None:
-    """MTU, MAC address and IP addresses are those from before, for the interface and on the wire."""
-    guest.set_mtu(OTHER_MTU)
-    disturb(testbed)
-    _assert_answers(wire, "after the disturbance")
-    seen = (guest.mtu(), guest.mac(), wire.solicit(DUT.ip6) is not None)
-    expected = (OTHER_MTU, DUT.mac, True)
-    assert seen == expected, f"expected (MTU, MAC address, IPv6 address answers) {expected}, seen {seen}"
+def test_configuration_survives(testbed: Testbed, guest: Guest, disturb: Disturb) -> None:
+    """A configuration of the user's own, with the MAC and IP addresses, outlasts the disturbance."""
+    configure_unusually(guest)
+    with _as_before(testbed, "after the disturbance"):
+        disturb(testbed)
 
 
 @requirement("82540EM 14.3", "82574L 4.6", "82576 4.5", "virtio 1.2 3.1.1")
 def test_down_and_up_under_traffic(testbed: Testbed, guest: Guest, wire: Wire) -> None:
     """An interface that is closed and opened 100 times while frames pour in works afterwards."""
-    with flood_in_background(wire):
+    configure_unusually(guest)
+    with _as_before(testbed, f"after {MANY_ROUNDS} rounds of down and up under traffic"), flood_in_background(wire):
         guest.bounce(MANY_ROUNDS)
-    _assert_works(testbed, f"after {MANY_ROUNDS} rounds of down and up under traffic")
 
 
 @requirement("82540EM 14.3", "82574L 4.6", "82576 4.5", "virtio 1.2 3.1.1")
 @pytest.mark.parametrize("disturb", [_reload, _rebind], ids=["reload", "rebind"])
 def test_traffic_does_no_harm(testbed: Testbed, wire: Wire, disturb: Disturb) -> None:
-    """A disturbance while frames pour in leaves a NIC that works, and no new warning in the kernel log."""
-    with testbed.new_warnings() as warnings:
-        with flood_in_background(wire):
-            disturb(testbed)
-        _assert_works(testbed, "after the disturbance under traffic")
-    assert not warnings, f"expected no new warning about the DUT in the kernel log, seen: {warnings[0]}"
+    """A disturbance while frames pour in leaves a NIC that is as before."""
+    with _as_before(testbed, "after the disturbance under traffic"), flood_in_background(wire):
+        disturb(testbed)
 
 
 @requirement("82540EM 14.3", "82574L 4.6", "82576 4.5", "virtio 1.2 3.1.1")
 def test_frames_that_come_while_the_system_sleeps_do_no_harm(testbed: Testbed, guest: Guest, wire: Wire) -> None:
-    """A system that falls asleep while frames pour in, a thousand a second, has a NIC that works when it wakes."""
-    with flood_in_background(wire, interval_s=0.001):
+    """A system that falls asleep while frames pour in, a thousand a second, has a NIC as before when it wakes."""
+    configure_unusually(guest)
+    with _as_before(testbed, "after sleep under traffic"), flood_in_background(wire, interval_s=0.001):
         guest.suspend(seconds=1)
-    _assert_works(testbed, "after sleep under traffic")
 
 
 @requirement("PCI 3.0 6.2.2", "82540EM 14.3", "82574L 4.6", "82576 4.5", "virtio 1.2 3.1.1")
@@ -189,11 +186,11 @@ def test_unloaded_driver_leaves_a_silent_device(testbed: Testbed, guest: Guest, 
 
     A virtio function stays with the driver of its transport, which keeps the bus: there the silence alone is judged.
     """
-    guest.unload_driver()
-    answered = wire.resolve(DUT.ip, SILENCE_S) is not None
-    masters = testbed.function().bus_mastering and cell.nic.family != "virtio"
-    guest.load_driver()
-    _assert_answers(wire, "after the driver was loaded again")
+    with _as_before(testbed, "after the driver was loaded again"):
+        guest.unload_driver()
+        answered = wire.resolve(DUT.ip, SILENCE_S) is not None
+        masters = testbed.function().bus_mastering and cell.nic.family != "virtio"
+        guest.load_driver()
     seen = (answered, masters)
     assert seen == (False, False), f"expected (answered, bus master) (False, False) without a driver, seen {seen}"
 
@@ -201,14 +198,14 @@ def test_unloaded_driver_leaves_a_silent_device(testbed: Testbed, guest: Guest, 
 @requirement("PCI 3.0 6.8.2", "82574L 7.4.2", "82576 7.3", "profile")
 @pytest.mark.parametrize("way", ["down-and-up", "rebind"])
 def test_rounds_leak_nothing(testbed: Testbed, guest: Guest, way: str) -> None:
-    """After many rounds the kernel holds as much memory and the guest has as many vectors as after the first."""
+    """After many rounds the kernel holds as much memory as after the first, and the NIC is as it was then."""
     act = guest.bounce if way == "down-and-up" else guest.rebind_driver
     rounds = 2 * ROUNDS if way == "down-and-up" else ROUNDS
     act(WARM_UP_ROUNDS)
-    before, vectors = guest.kernel_memory_kib(), _vectors(testbed)
-    act(rounds)
-    grown, after = guest.kernel_memory_kib() - before, _vectors(testbed)
-    assert after == vectors, f"expected the vectors as before, {vectors}, seen {after}"
+    with _as_before(testbed, f"after {rounds} rounds"):
+        before = guest.kernel_memory_kib()
+        act(rounds)
+        grown = guest.kernel_memory_kib() - before
     bound = max(rounds, LEAST_PAGES) * PAGE_KIB
     assert grown <= bound, (
         f"expected the kernel's memory to grow by at most {bound} KiB in {rounds} rounds, seen {grown}"
@@ -216,46 +213,42 @@ def test_rounds_leak_nothing(testbed: Testbed, guest: Guest, way: str) -> None:
 
 
 @requirement("82576 4.2 FLR", "virtio 1.2 2.4", "Linux pci reset")
-def test_running_interface_recovers_from_a_function_reset(testbed: Testbed, guest: Guest, wire: Wire) -> None:
-    """A function that the system resets while its interface is up is set up again, without anybody's help."""
-    assert guest.reset_function(), "expected the reset of the function to end, it did not"
-    assert answers(wire), f"expected an answer within {ANSWER_DEADLINE_S:g} s after the function was reset, none came"
+def test_running_interface_recovers_from_a_function_reset(testbed: Testbed, guest: Guest) -> None:
+    """A function that the system resets while its interface is up is set up again as before, without anybody's help."""
+    configure_unusually(guest)
+    with _as_before(testbed, "after the function was reset"):
+        assert guest.reset_function(), "expected the reset of the function to end, it did not"
 
 
 @applies_to(_is_set_up_when_opened)
 @requirement("82576 4.2 FLR", "82540EM 14.3", "82574L 4.6", "82576 4.5")
 def test_interface_works_when_opened_after_a_function_reset(testbed: Testbed, guest: Guest) -> None:
-    """A function that was reset while its interface was closed works when it is opened."""
-    guest.set_up(False)
-    assert guest.reset_function(), "expected the reset of the function to end, it did not"
-    guest.set_up(True)
-    _assert_works(testbed, "after the function was reset and the interface opened")
+    """A function that was reset while its interface was closed is as before when it is opened."""
+    configure_unusually(guest)
+    with _as_before(testbed, "after the function was reset and the interface opened"):
+        guest.set_up(False)
+        assert guest.reset_function(), "expected the reset of the function to end, it did not"
+        guest.set_up(True)
 
 
 @applies_to(_can_be_unplugged)
 @requirement("ACPI 6.5 6.3.3", "82540EM 14.3", "82574L 4.6", "82576 4.5", "virtio 1.2 3.1.1")
 def test_unplugged_nic_is_gone_and_works_when_plugged_again(testbed: Testbed, guest: Guest, wire: Wire) -> None:
-    """A NIC that is taken out is gone for the system; put back, it works."""
-    testbed.plug.remove()
-    gone, answered = not guest.is_present(), wire.resolve(DUT.ip, SILENCE_S) is not None
-    testbed.plug.insert()
-    guest.set_up_again()
-    _assert_works(testbed, "after the NIC was plugged in again")
+    """A NIC that is taken out is gone for the system; put back, it is as before."""
+    with _as_before(testbed, "after the NIC was plugged in again"):
+        testbed.plug.remove()
+        gone, answered = not guest.is_present(), wire.resolve(DUT.ip, SILENCE_S) is not None
+        testbed.plug.insert()
+        guest.set_up_again()
     assert (gone, answered) == (True, False), f"expected (gone, answered) (True, False), seen {(gone, answered)}"
 
 
 @applies_to(_can_be_unplugged)
 @requirement("ACPI 6.5 6.3.3", "PCI 3.0 6.8.2", "82574L 7.4.2", "82576 7.3", "virtio 1.2 4.1.5.1.2", "profile")
-def test_replugged_nic_has_its_vectors_under_traffic(testbed: Testbed, wire: Wire) -> None:
-    """A NIC that is taken out and put back while frames pour in has its vectors again, and no warning is logged."""
-    before = _vectors(testbed)
-    with testbed.new_warnings() as warnings:
-        with flood_in_background(wire):
-            _replug(testbed)
-        _assert_answers(wire, "after the NIC was plugged in again")
-        after = _vectors(testbed)
-    assert after == before, f"expected the vectors as before, {before}, seen {after}"
-    assert not warnings, f"expected no new warning about the DUT in the kernel log, seen: {warnings[0]}"
+def test_replugged_nic_is_as_before_under_traffic(testbed: Testbed, wire: Wire) -> None:
+    """A NIC that is taken out and put back while frames pour in is as before: its vectors are there, none is new."""
+    with _as_before(testbed, "after the NIC was plugged in again"), flood_in_background(wire):
+        _replug(testbed)
 
 
 @applies_to(_can_be_unplugged)
@@ -276,10 +269,12 @@ def test_driver_takes_a_nic_that_is_plugged_in(testbed: Testbed, wire: Wire) -> 
 @requirement("82540EM 14.3", "82574L 4.6", "82576 4.5", "virtio 1.2 3.1.1", "RFC 2131 4.4.1")
 def test_machine_that_is_reset_boots_and_asks_for_its_address(testbed: Testbed, wire: Wire) -> None:
     """After a reset of the whole machine the driver sets the NIC up anew: it asks for an address, and all crosses."""
-    with wire.capture(lambda seen: seen[:6] == EVERYBODY and DHCP in Ether(seen)) as asked:
+    with (
+        _as_before(testbed, "after the machine was reset"),
+        wire.capture(lambda seen: seen[:6] == EVERYBODY and DHCP in Ether(seen)) as asked,
+    ):
         reboot(testbed)
         requests = asked.wait(1)
-    _assert_works(testbed, "after the machine was reset")
     assert requests, "expected a DHCP request after the machine was reset, seen none"
     first = Ether(requests[0])
     seen = (first.src, first[BOOTP].chaddr[:6], first[IP].src, wrong_checksums(requests[0]))
@@ -308,10 +303,37 @@ def test_requests_that_come_while_the_clock_stands_are_answered(testbed: Testbed
 def test_stopping_and_going_on_under_traffic(testbed: Testbed, guest: Guest, wire: Wire) -> None:
     """A machine that is stopped again and again while frames cross goes on each time where it was: none is lost."""
     frames = [frame(Direction.TO_DUT, LOCAL_EXPERIMENT, payload) for payload in random_payloads([46] * IN_RING)]
-    with guest.endpoint().capture(frames[0][6:14]) as seen:
+    with _as_before(testbed, "after the machine was stopped"), guest.endpoint().capture(frames[0][6:14]) as seen:
         for number, one in enumerate(frames):
             if number % 10 == 5:
                 _stop_the_clock(testbed)
             wire.send(one)
         received = seen.wait(len(frames), ANSWER_DEADLINE_S)
     assert not (problem := difference(frames, received)), f"stopped and gone on {len(frames) // 10} times: {problem}"
+
+
+@requirement("82540EM 14.3", "82574L 4.6", "82576 4.5", "virtio 1.2 3.1.1")
+def test_conversation_outlasts_stops(testbed: Testbed, wire: Wire) -> None:
+    """A machine that stands still again and again while it is spoken to answers everything, and each request once."""
+    with _as_before(testbed, "after the machine was stopped"), conversation(wire) as talk:
+        for _ in range(STOPS):
+            talk.go_on()
+            with testbed.stopped():
+                testbed.idle(SILENCE_S)
+    assert not (problem := talk.what_fails()), f"stopped and gone on {STOPS} times: {problem}"
+
+
+@applies_to(_is_made_by_the_machine)
+@requirement("82540EM 14.3", "82574L 4.6", "82576 4.5", "virtio 1.2 3.1.1")
+def test_saved_machine_goes_on_under_traffic(testbed: Testbed, guest: Guest, wire: Wire) -> None:
+    """A machine that is saved to a file while it is spoken to, and restored from there, answers each request once.
+
+    Only what comes while there is no machine may be lost: all that came before is answered, and all that comes after.
+    """
+    configure_unusually(guest)
+    with _as_before(testbed, "after the machine was saved and restored"), conversation(wire) as talk:
+        before = talk.go_on()
+        save_and_restore(testbed)
+        after = talk.asked
+        talk.go_on()
+    assert not (problem := talk.what_fails(before, after)), f"saved and restored: {problem}"

@@ -16,6 +16,7 @@ from harness.endpoint.wire import Wire
 from harness.guest.base import Guest
 from harness.qemu.pci import read_memory
 from harness.qemu.plug import Plug
+from harness.readiness import reboot
 from harness.station import DUT, WIRE
 from harness.suite import applies_to, requirement
 from harness.testbed import Testbed
@@ -33,8 +34,14 @@ SILENCE_S = 0.5
 STATUS_LINK_UP = 1 << 1
 
 
-def _has_status_register(cell: Cell) -> bool:
+def _has_phy(cell: Cell) -> bool:
+    """Whether the function has a PHY of its own, and a status register that shows its link."""
     return cell.nic.family != "virtio" and not cell.nic.virtual_function
+
+
+def _has_settings(cell: Cell) -> bool:
+    """Whether the link is the function's own: a virtual one's is its physical function's."""
+    return not cell.nic.virtual_function
 
 
 def _assert_link(guest: Guest, up: bool, when: str) -> None:
@@ -71,7 +78,7 @@ def test_carrier_comes_when_the_cable_is_plugged(testbed: Testbed, guest: Guest)
     _assert_link(guest, True, "after the cable was plugged in again")
 
 
-@applies_to(_has_status_register)
+@applies_to(_has_phy)
 @requirement("82540EM 13.4.2", "82574L 10.2.2.2", "82576 8.2.2")
 def test_device_itself_knows_its_link(testbed: Testbed, wire: Wire) -> None:
     """The status register's link bit is set with the cable in, and clear without it."""
@@ -233,6 +240,25 @@ def test_driver_loaded_without_a_cable_has_no_link(testbed: Testbed, guest: Gues
     _assert_answers(wire, "after the cable was plugged in")
 
 
+@applies_to(lambda cell: not cell.nic.virtual_function)  # which nobody has made yet when the machine starts
+@requirement("82540EM 13.4.2", "82574L 10.2.2.2", "82576 8.2.2", "virtio 1.2 5.1.4")
+def test_machine_that_starts_without_a_cable_has_no_link(testbed: Testbed, guest: Guest) -> None:
+    """A machine that starts with the cable out has no link and warns of nothing; with the cable in, all crosses."""
+    _assert_link(guest, True, "before the cable was pulled")
+    with testbed.new_warnings() as warnings:
+        testbed.plug.pull_cable()
+        reboot(testbed, with_link=False)
+        testbed.idle(WINDOW_S)
+        up = testbed.guest.link().up
+        testbed.plug.plug_cable()
+        _assert_link(testbed.guest, True, "after the cable was plugged in")
+        testbed.guest.set_up_again()
+        problem = what_fails_as_seen(testbed)
+    assert not up, "expected no link of a machine that started without a cable, the guest says it is up"
+    assert not problem, f"after the cable was plugged in, {problem}"
+    assert not warnings, f"expected no warning about the DUT in the kernel log, seen: {warnings[0]}"
+
+
 @requirement("82540EM 13.4.2", "82574L 10.2.2.2", "82576 8.2.2", "virtio 1.2 5.1.4", "IEEE 802.3-2022 28.2.3")
 def test_settings_are_negotiated_again(testbed: Testbed, guest: Guest, cell: Cell) -> None:
     """After replugging, speed, duplex, autonegotiation and pause are as before; speed and duplex are the model's."""
@@ -246,6 +272,49 @@ def test_settings_are_negotiated_again(testbed: Testbed, guest: Guest, cell: Cel
     model = (cell.nic.speed_mbps, True if cell.nic.speed_mbps else None)
     seen = (after.speed_mbps, after.full_duplex)
     assert seen == model, f"expected (speed in Mb/s, full duplex) {model} of {cell.nic.name}, seen {seen}"
+
+
+@applies_to(_has_settings)
+@requirement("82540EM 13.4.2", "82574L 10.2.2.2", "82576 8.2.2", "ethtool-netlink LINKMODES_SET")
+@pytest.mark.parametrize(("speed_mbps", "full_duplex"), [(100, True), (10, False)], ids=["100-full", "10-half"])
+def test_fixed_speed_is_read_back(guest: Guest, wire: Wire, speed_mbps: int, full_duplex: bool) -> None:
+    """A speed and a duplex that are set instead of negotiated are those that the driver shows, and the DUT answers."""
+    refused = guest.fix_link(speed_mbps, full_duplex=full_duplex)
+    assert not refused, f"expected a speed of {speed_mbps} Mb/s taken, refused: {refused}"
+    _assert_answers(wire, f"at {speed_mbps} Mb/s")
+    settings = guest.link_settings()
+    seen = (settings.speed_mbps, settings.full_duplex, settings.autonegotiates)
+    expected = (speed_mbps, full_duplex, False)
+    assert seen == expected, f"expected (speed in Mb/s, full duplex, negotiates) {expected}, seen {seen}"
+
+
+@applies_to(_has_phy)
+@requirement("82540EM 13.4.2", "82574L 10.2.2.2", "82576 8.2.2", "ethtool-netlink LINKMODES_SET")
+def test_speed_is_negotiated_again_when_wanted(guest: Guest, wire: Wire) -> None:
+    """After a speed was fixed, negotiation can be had again: speed, duplex and pause are as before, the DUT answers."""
+    before = guest.link_settings()
+    for refused in (guest.fix_link(100, full_duplex=True), guest.negotiate_link()):
+        assert not refused, f"expected a fixed speed and then negotiation taken, refused: {refused}"
+    _assert_answers(wire, "after the speed was negotiated again")
+    after = guest.link_settings()
+    assert after == before, f"expected the settings as before, {before}, seen {after}"
+
+
+@applies_to(_has_phy)
+@requirement("IEEE 802.3-2022 28.2.3", "ethtool-netlink LINKMODES_SET")
+@pytest.mark.parametrize(
+    ("speed_mbps", "full_duplex"), [(1000, False), (10_000, True)], ids=["1000-half", "10000-full"]
+)
+def test_impossible_speed_is_refused_and_changes_nothing(
+    guest: Guest, wire: Wire, speed_mbps: int, full_duplex: bool
+) -> None:
+    """A speed or a duplex that the NIC cannot have is refused; the link's settings stay, and the DUT answers."""
+    before = guest.link_settings()
+    refused = guest.fix_link(speed_mbps, full_duplex=full_duplex)
+    after = guest.link_settings()
+    assert refused, f"expected a speed of {speed_mbps} Mb/s refused, it was taken"
+    assert after == before, f"expected the settings as before, {before}, seen {after}"
+    _assert_answers(wire, "after a speed was refused")
 
 
 @requirement("82540EM 13.4.2", "82574L 10.2.2.2", "82576 8.2.2", "virtio 1.2 5.1.4")

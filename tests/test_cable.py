@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -120,6 +121,32 @@ def test_a_dut_that_takes_no_frame_is_told_from_one_that_is_gone(
     dut.close()
     with pytest.raises(NicproofError, match=r"^the cable is cut: "):
         fill(cut)
+
+
+def test_a_cable_that_leads_elsewhere_delivers_what_was_sent_before_and_keeps_nobody_waiting(plugged: Plugged) -> None:
+    cable, former = plugged()
+    heard = WireCapture(b"")
+    cable.watch(heard.see)
+    here, dut = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    dut.settimeout(10)
+
+    def send_all() -> None:
+        for number in range(2000):
+            cable.send(frame(number))
+
+    with here, dut, ThreadPoolExecutor(1) as thread:
+        flood = thread.submit(send_all)
+        assert former.recv(100) == frame(0)
+        former.send(b"before")
+        cable.lead_to(here)
+        dut.send(b"after")
+        came = [dut.recv(100)]
+        while came[-1] != frame(1999):
+            came.append(dut.recv(100))
+        flood.result(10)
+        assert heard.wait(2, 10) == [b"before", b"after"]
+        assert came == [frame(number) for number in range(2000 - len(came), 2000)], "one that waited was lost"
+        cable.close()
 
 
 def test_a_capture_file_holds_every_frame_with_its_direction_and_time(plugged: Plugged, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from harness.errors import InputError, NicproofError
 from harness.guest.ssh import SshError
 from harness.image import build_image
 from harness.launcher import Launcher
+from harness.moving import save_and_restore
 from harness.profile import Ready, SshProfile
 from harness.qemu.accel import choose_accel
 from harness.qemu.binary import find_qemu
@@ -76,6 +77,23 @@ def test_forks_of_one_snapshot_know_nothing_of_each_other(fork: Callable[[], Tes
     assert first.wire.resolve(DUT.ip, deadline_s=0.5) is None
     assert second.wire.resolve(DUT.ip) is not None
     assert first.crash() is None
+
+
+def test_a_guest_goes_on_in_another_qemu_and_the_former_is_gone(fork: Callable[[], Testbed]) -> None:
+    bed = fork()
+    former = bed.vm
+    ssh = bed.connect()
+    ssh.check("mkdir /run/mark; echo '<4>WARNING: CPU: 0 of a test' >/dev/kmsg")
+    ssh.close()
+    bed.vm.console.wait_for("of a test", 10)
+    save_and_restore(bed)
+    assert bed.connect().run("test -d /run/mark").status == 0
+    assert bed.wire.resolve(DUT.ip) is not None
+    assert bed.function().bus_mastering
+    assert bed.crash() is not None, "that the guest broke in the former QEMU is forgotten"
+    assert not Path("/proc", str(former.pid)).exists()
+    bed.close()
+    assert not {former.directory, bed.vm.directory} & set(rundir.directories())
 
 
 def test_a_closed_guest_leaves_no_process_and_no_directory(fork: Callable[[], Testbed]) -> None:

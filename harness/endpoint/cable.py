@@ -128,18 +128,33 @@ class Cable:
     """The harness's end of the cable, with a permanent listener that never misses the start of anything."""
 
     def __init__(self, connection: socket.socket, impairment: Impairment | None = None) -> None:
-        self._socket = connection
         self._impairment = impairment
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", SEND_DEADLINE_S, 0))
         self.records: list[Record] = []
         """Every frame so far, both ways, in the order in which it passed."""
         self._watchers: tuple[Callable[[Record], None], ...] = ()
         self._lock = threading.Lock()
-        self._thread = threading.Thread(target=self._receive, name="cable", daemon=True)
+        self._connect(connection, None)
+
+    def _connect(self, connection: socket.socket, former: threading.Thread | None) -> None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", SEND_DEADLINE_S, 0))
+        self._socket = connection
+        self._thread = threading.Thread(target=self._receive, args=(connection, former), name="cable", daemon=True)
         self._thread.start()
 
-    def _receive(self) -> None:
-        receive, record_all, clock = self._socket.recv, self.records.append, time.time
+    def lead_to(self, connection: socket.socket) -> None:
+        """Lead to another socket from now on, for the DUT is in another QEMU now, the former one standing still.
+
+        All that the DUT has sent arrives, in its order. What the former QEMU has not read is lost; a frame that waits
+        for it to read goes to the other one.
+        """
+        former, thread = self._socket, self._thread
+        self._connect(connection, thread)
+        former.shutdown(socket.SHUT_RDWR)
+
+    def _receive(self, connection: socket.socket, former: threading.Thread | None) -> None:
+        if former is not None:
+            former.join()
+        receive, record_all, clock = connection.recv, self.records.append, time.time
         while True:
             try:
                 frame = receive(LONGEST_FRAME)
@@ -179,12 +194,19 @@ class Cable:
         frames = (frame,) if self._impairment is None else self._impairment(Direction.TO_DUT, frame)
         for passed in frames:
             self.records.append(Record(time.time(), Direction.TO_DUT, passed))
+            self._put(passed)
+
+    def _put(self, frame: bytes) -> None:
+        while True:
+            connection = self._socket
             try:
-                self._socket.send(passed)
+                connection.send(frame)
+                return
             except BlockingIOError:
                 raise CableStuck(f"the cable is stuck: QEMU took no frame for {SEND_DEADLINE_S} s") from None
             except OSError as error:
-                raise NicproofError(f"the cable is cut: {error.strerror}") from None
+                if connection is self._socket:
+                    raise NicproofError(f"the cable is cut: {error.strerror}") from None
 
     def wait_taken(self) -> None:
         """Wait until QEMU has read every frame that was sent: what becomes of one is decided when it is read.

@@ -35,6 +35,14 @@ class LinkOperations(Operations):
         """Return what was negotiated."""
         self._unsupported("what the link has negotiated")
 
+    def fix_link(self, speed_mbps: int, *, full_duplex: bool) -> str:
+        """Have the link run at a speed without negotiating; return why the driver refused, or "" once it is up."""
+        self._unsupported("a fixed speed")
+
+    def negotiate_link(self) -> str:
+        """Have the link negotiate its speed; return why the driver refused, or "" once it is up."""
+        self._unsupported("a negotiated speed")
+
     def watch_link(self) -> None:
         """Begin to note the link's changes that the system reports."""
         self._unsupported("reports of the link's changes")

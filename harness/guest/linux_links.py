@@ -52,6 +52,16 @@ class LinuxLinks(LinuxSystem, LinkOperations):
             pauses=(pauses["RX"] == "on", pauses["TX"] == "on") if len(pauses) == 2 else None,
         )
 
+    def fix_link(self, speed_mbps: int, *, full_duplex: bool) -> str:
+        """Use `ethtool -s`."""
+        duplex = "full" if full_duplex else "half"
+        command = f"ethtool -s {self.interface} autoneg off speed {speed_mbps} duplex {duplex}"
+        return self._change("a fixed speed", command)
+
+    def negotiate_link(self) -> str:
+        """Use `ethtool -s`, which has all speeds advertised."""
+        return self._change("a negotiated speed", f"ethtool -s {self.interface} autoneg on")
+
     def watch_link(self) -> None:
         """Start `ip monitor`; it listens once it shows a change that was made for it to show."""
         change = "ip link set lo alias nicproof-$n; n=$((n + 1)); sleep 0.02"

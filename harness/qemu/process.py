@@ -11,6 +11,7 @@ import socket
 import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -85,6 +86,16 @@ class QemuProcess:
                 "run fewer workers (-n 1) or lower machine.memory_mib in the profile"
             )
         self.directory = directory
+        self._twin = partial(
+            QemuProcess,
+            qemu,
+            hardware,
+            memory_mib=memory_mib,
+            cable_id=cable_id,
+            second_serial=second_serial,
+            incoming=True,
+            outlive_harness=outlive_harness,
+        )
         self._ended_on_purpose = False
         monitor_here, monitor_there = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         console_here, console_there = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -133,6 +144,14 @@ class QemuProcess:
         except BaseException:
             self.kill()
             raise
+
+    def twin(self, directory: Path) -> "QemuProcess":
+        """Start the same machine once more, to go on from this one's state; `directory` is its own.
+
+        Raises:
+            NicproofError: as at the first start.
+        """
+        return self._twin(directory)
 
     @property
     def pid(self) -> int:

@@ -93,7 +93,7 @@ def frames_by_queue(testbed: Testbed, guest: Guest, frames: Sequence[bytes], mar
 
 
 @contextmanager
-def _in_background(act: Callable[[], object], interval_s: float) -> Iterator[None]:
+def in_background(act: Callable[[], object], interval_s: float) -> Iterator[None]:
     """Do something over and over, with pauses, while a block runs.
 
     Raises:
@@ -140,7 +140,7 @@ def flood(*sends: Callable[[], object], seconds: float) -> None:
 @contextmanager
 def requests_in_background(wire: Wire) -> Iterator[None]:
     """Keep asking the DUT for its address while a block runs, the next time when it has answered."""
-    with _in_background(lambda: wire.resolve(DUT.ip), 0):
+    with in_background(lambda: wire.resolve(DUT.ip), 0):
         yield
 
 
@@ -151,7 +151,7 @@ def load(sender: Endpoint, frames: Sequence[bytes], interval_s: float = LOAD_INT
     Raises:
         NicproofError: the endpoint's, once the block has ended.
     """
-    with _in_background(lambda: sender.send(*frames), interval_s):
+    with in_background(lambda: sender.send(*frames), interval_s):
         yield
 
 

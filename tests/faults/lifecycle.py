@@ -1,8 +1,8 @@
 """NICs that do not come back as they were, and guests in which something stays behind."""
 
 from harness.fault import Fault
-from tests.faults.cable import ARP, EXPERIMENT, FROM, IPV4, TO, changes, garble, lose, typed
-from tests.faults.guest import in_guest, without
+from tests.faults.cable import ARP, EXPERIMENT, FROM, IPV4, TO, Frames, changes, garble, lose, repeat, typed
+from tests.faults.guest import in_guest
 from tests.faults.link import LATE_WARNING
 
 CLIENT_ADDRESS = 14 + 20 + 8 + 28
@@ -11,6 +11,24 @@ CLIENT_ADDRESS = 14 + 20 + 8 + 28
 
 def is_dhcp_request(frame: bytes) -> bool:
     return frame[12:14] == IPV4 and frame[23] == 17 and frame[36:38] == b"\0\x43"
+
+
+def echo_number(number: int, kind: int) -> Frames:
+    """Which IPv4 echo it is; one that is beyond those by which a test sees at its end whether all is well."""
+    wanted = (IPV4, 1, kind, number.to_bytes(2, "big"))
+    return lambda frame: (frame[12:14], *frame[23:24], *frame[34:35], frame[40:42]) == wanted
+
+
+LATER_MTU = """echo 'case $* in *show*) /real/ip "$@" | if [ -e /tmp/asked ]; then sed s/:2000,/:1500,/; else cat; fi
+touch /tmp/asked ;; *) exec /real/ip "$@" ;; esac' | instead ip"""
+LATER_VECTOR = """echo '>/tmp/asked; exec /real/dmesg "$@"' | instead dmesg
+mkdir -p /real; at=$(command -v cat); mv $at /real/cat
+echo '#!/bin/sh
+case $* in
+    /proc/interrupts) if [ -e /tmp/asked ]; then grep -v '$nic'-rx-0 $1; else /real/cat $1; fi ;;
+    *) exec /real/cat "$@" ;;
+esac' >$at; chmod +x $at"""
+"""Scripts after which the MTU is seen only the first time, and a vector's handler until somebody has read the log."""
 
 
 def lifecycle(*names: str) -> tuple[str, ...]:
@@ -22,12 +40,14 @@ FAULTS = (
         "a bit flips in every raw frame, whatever was done to the NIC",
         cell="e1000e/msix",
         tests=lifecycle(
-            "frames_cross_after",
+            "nic_is_as_before",
             "down_and_up_under_traffic",
             "traffic_does_no_harm",
             "interface_works_when_opened_after_a_function_reset",
             "unplugged_nic_is_gone_and_works_when_plugged_again",
             "stopping_and_going_on_under_traffic",
+            "conversation_outlasts_stops",
+            "saved_machine_goes_on_under_traffic",
         ),
         cable=changes(typed(EXPERIMENT), garble(-1), FROM, TO),
     ),
@@ -40,14 +60,43 @@ FAULTS = (
     Fault(
         "the kernel warns of the NIC after what was done to it",
         cell="igb/msix",
-        tests=lifecycle("vectors_and_log_are_as_before", "replugged_nic_has_its_vectors_under_traffic"),
+        tests=lifecycle(
+            "nic_is_as_before",
+            "down_and_up_under_traffic",
+            "traffic_does_no_harm",
+            "frames_that_come_while_the_system_sleeps_do_no_harm",
+            "interface_works_when_opened_after_a_function_reset",
+            "unplugged_nic_is_gone_and_works_when_plugged_again",
+            "replugged_nic_is_as_before_under_traffic",
+            "saved_machine_goes_on_under_traffic",
+        ),
         tampered=in_guest(LATE_WARNING),
     ),
     Fault(
-        "the interface keeps to its first MTU",
-        cell="virtio-net/msix",
-        tests=lifecycle("configuration_survives"),
-        tampered=in_guest(without("ip", "*mtu*")),
+        "a vector has lost its handler after what was done to the NIC",
+        cell="igb/msix",
+        tests=lifecycle(
+            "nic_is_as_before", "replugged_nic_is_as_before_under_traffic", "saved_machine_goes_on_under_traffic"
+        ),
+        tampered=in_guest(LATER_VECTOR),
+    ),
+    Fault(
+        "the interface goes back to its first MTU",
+        cell="igb/msix",
+        tests=lifecycle("configuration_survives", "saved_machine_goes_on_under_traffic"),
+        tampered=in_guest(LATER_MTU),
+    ),
+    Fault(
+        "an echo is answered twice",
+        cell="igb/msix",
+        tests=lifecycle("conversation_outlasts_stops", "saved_machine_goes_on_under_traffic"),
+        cable=changes(echo_number(40, kind=0), repeat, FROM),
+    ),
+    Fault(
+        "a request is lost while the machine is there to take it",
+        cell="e1000/intx",
+        tests=lifecycle("conversation_outlasts_stops", "saved_machine_goes_on_under_traffic"),
+        cable=changes(echo_number(29, kind=8), lose, TO),
     ),
     Fault(
         "the driver stays where it is",

@@ -5,7 +5,13 @@ from harness.qemu.machine import dut_device
 from harness.qemu.plug import Plug
 from harness.testbed import Testbed
 from tests.faults.cable import EXPERIMENT, FROM, TO, changes, garble, typed
-from tests.faults.guest import in_guest
+from tests.faults.guest import in_guest, without
+
+IGNORED_SPEED = """echo 'case $* in "-s "*off*) ;; *) exec /real/ethtool "$@" ;; esac' | instead ethtool"""
+"""A script after which ethtool takes any fixed speed and does nothing."""
+REFUSED_SPEED = """echo 'case $* in *half|*10000*) echo "netlink error: Invalid argument" >&2; exit 75 ;; esac
+exec /real/ethtool "$@"' | instead ethtool"""
+"""A script after which a speed that cannot be does not reach the driver, none of which refuses it without harm."""
 
 
 class Stuck(Plug):
@@ -49,6 +55,7 @@ FAULTS = (
             "nothing_leaves_while_the_cable_is_out",
             "cable_pulled_while_down_is_noticed_when_up",
             "driver_loaded_without_a_cable_has_no_link",
+            "machine_that_starts_without_a_cable_has_no_link",
             "link_without_a_cable_survives_down_and_up",
         ),
         tampered=lambda bed: with_plug(Stuck, bed),
@@ -89,5 +96,30 @@ FAULTS = (
             """echo '[ -e /tmp/later ] && to=100Mb || to=1000Mb; /real/ethtool "$@" | sed "s/1000Mb/$to/"\n"""
             """case $1 in -a) touch /tmp/later ;; esac' | instead ethtool"""
         ),
+    ),
+    Fault(
+        "a bit flips in every raw frame after the machine has started",
+        cell="e1000e/msix",
+        tests=link("machine_that_starts_without_a_cable_has_no_link"),
+        cable=changes(typed(EXPERIMENT), garble(-1), FROM, TO),
+    ),
+    Fault(
+        "a fixed speed is taken and forgotten",
+        cell="e1000e/msix",
+        tests=link("fixed_speed_is_read_back"),
+        tampered=in_guest(IGNORED_SPEED),
+    ),
+    Fault(
+        "negotiation cannot be had again",
+        cell="e1000e/msix",
+        tests=link("speed_is_negotiated_again_when_wanted"),
+        tampered=in_guest(without("ethtool", "'-s '*on")),
+    ),
+    Fault(
+        "a speed that cannot be is taken without a word",
+        cell="e1000e/msix",
+        tests=link("impossible_speed_is_refused_and_changes_nothing"),
+        tampered=in_guest(IGNORED_SPEED),
+        healed=in_guest(REFUSED_SPEED),
     ),
 )
