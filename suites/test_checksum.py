@@ -54,7 +54,14 @@ with_and_without = pytest.mark.parametrize("offload", [True, False], ids=["on", 
 
 
 @requirement(
-    "RFC 768", "RFC 9293 3.1", "RFC 4443 2.3", "82540EM 3.6", "82574L 7.2 POPTS", "82576 7.2.5", "virtio 1.2 5.1.6.2"
+    "RFC 768",
+    "RFC 9293 3.1",
+    "RFC 4443 2.3",
+    "82540EM 3.6",
+    "82574L 7.2 POPTS",
+    "82576 7.2.5",
+    "virtio 1.2 5.1.6.2",
+    "NDIS 6 Task Offload",
 )
 @with_and_without
 @pytest.mark.parametrize("carrier", CARRIERS, ids=str)
@@ -143,7 +150,14 @@ def test_raw_frame_with_a_wrong_checksum_leaves_as_it_is(guest: Guest, wire: Wir
     assert not wrong, f"of raw frames with wrong checksums and with right ones, {wrong}"
 
 
-@requirement("RFC 1122 4.1.3.4", "RFC 8200 8.1", "82540EM 3.2.9", "82574L 10.2.5 RXCSUM", "82576 8.10 RXCSUM")
+@requirement(
+    "RFC 1122 4.1.3.4",
+    "RFC 8200 8.1",
+    "82540EM 3.2.9",
+    "82574L 10.2.5 RXCSUM",
+    "82576 8.10 RXCSUM",
+    "NDIS 6 Task Offload",
+)
 @with_and_without
 @both_families
 def test_datagram_with_a_wrong_checksum_is_dropped(guest: Guest, wire: Wire, family: Family, offload: bool) -> None:
@@ -157,7 +171,7 @@ def test_datagram_with_a_wrong_checksum_is_dropped(guest: Guest, wire: Wire, fam
     _assert_counted(guest, checksum, before[checksum], sum(map(len, bad)))
 
 
-@requirement("RFC 1122 3.2.1.2", "82540EM 3.2.9", "82574L 10.2.5 RXCSUM", "82576 8.10 RXCSUM")
+@requirement("RFC 1122 3.2.1.2", "82540EM 3.2.9", "82574L 10.2.5 RXCSUM", "82576 8.10 RXCSUM", "NDIS 6 Task Offload")
 @with_and_without
 def test_packet_with_a_wrong_header_checksum_is_dropped(guest: Guest, wire: Wire, offload: bool) -> None:
     """An IPv4 packet with one bit of its header wrong is not delivered, and it is counted."""
@@ -168,7 +182,7 @@ def test_packet_with_a_wrong_header_checksum_is_dropped(guest: Guest, wire: Wire
     _assert_counted(guest, Checksum.IPV4, before[Checksum.IPV4], sum(map(len, bad)))
 
 
-@requirement("RFC 9293 3.1", "82540EM 3.2.9", "82574L 10.2.5 RXCSUM", "82576 8.10 RXCSUM")
+@requirement("RFC 9293 3.1", "82540EM 3.2.9", "82574L 10.2.5 RXCSUM", "82576 8.10 RXCSUM", "NDIS 6 Task Offload")
 @with_and_without
 @both_families
 def test_segment_with_a_wrong_checksum_is_dropped(guest: Guest, wire: Wire, family: Family, offload: bool) -> None:
@@ -209,7 +223,7 @@ def test_datagram_without_a_checksum_is_refused_over_ipv6(guest: Guest, wire: Wi
     _assert_only_sound_ones_answered(wire, IPV6, port, _datagrams(IPV6, port, SOUND), bad)
 
 
-@requirement("RFC 1122 3.2.1.2", "RFC 792 echo", "RFC 4443 2.3")
+@requirement("RFC 1122 3.2.1.2", "RFC 792 echo", "RFC 4443 2.3", "NDIS 6 Task Offload")
 @both_families
 def test_echo_request_with_a_wrong_checksum_is_not_answered(cell: Cell, wire: Wire, family: Family) -> None:
     """An echo request with one bit wrong, in its checksum, its data or its IPv4 header, goes unanswered."""

@@ -97,7 +97,7 @@ def test_function_has_exactly_one_interface(guest: Guest) -> None:
     assert len(interfaces) == 1, f"expected one interface of the function, seen {len(interfaces)}: {interfaces}"
 
 
-@requirement("82540EM 5.6.1", "82574L 6.1.1.1", "82576 6.2.1", "virtio 1.2 5.1.4")
+@requirement("82540EM 5.6.1", "82574L 6.1.1.1", "82576 6.2.1", "virtio 1.2 5.1.4", "NDIS OID_802_3_PERMANENT_ADDRESS")
 def test_guest_reads_the_configured_mac_address(guest: Guest) -> None:
     """The interface's address is the one that is configured in the NIC."""
     seen = guest.mac()

@@ -43,7 +43,14 @@ def _assert_reached(guest: Guest, wire: Wire, stations: tuple[str, ...], expecte
     )
 
 
-@requirement("IEEE 802.3-2022 4A.2.4.1.1", "82540EM 3.2.1", "82574L 7.1.1", "82576 7.1.3", "virtio 1.2 5.1.6.5.1")
+@requirement(
+    "IEEE 802.3-2022 4A.2.4.1.1",
+    "82540EM 3.2.1",
+    "82574L 7.1.1",
+    "82576 7.1.3",
+    "virtio 1.2 5.1.6.5.1",
+    "NDIS OID_GEN_CURRENT_PACKET_FILTER",
+)
 def test_foreign_unicast_is_dropped(guest: Guest, wire: Wire) -> None:
     """A frame to another station is not delivered, though its address differs from the DUT's in one bit only."""
     _assert_reached(guest, wire, (STRANGER_MAC, almost(DUT.mac, 5)), ())
@@ -58,13 +65,13 @@ def test_foreign_unicast_is_not_taken_for_a_group(guest: Guest, wire: Wire) -> N
     _assert_reached(guest, wire, tuple(almost(DUT.mac, octet) for octet in range(4)), ())
 
 
-@requirement("RFC 826 packet reception", "IEEE 802.3-2022 4A.2.4.1.1")
+@requirement("RFC 826 packet reception", "IEEE 802.3-2022 4A.2.4.1.1", "NDIS OID_GEN_CURRENT_PACKET_FILTER")
 def test_request_to_a_foreign_station_is_not_answered(wire: Wire) -> None:
     """An ARP request for the DUT's IP address that is sent to another station goes unanswered."""
     _assert_only_own_answered(wire, STRANGER_MAC)
 
 
-@requirement("RFC 826 packet reception", "IEEE 802.3-2022 4A.2.4.1.1")
+@requirement("RFC 826 packet reception", "IEEE 802.3-2022 4A.2.4.1.1", "NDIS OID_GEN_CURRENT_PACKET_FILTER")
 def test_request_to_a_foreign_group_is_not_answered(wire: Wire) -> None:
     """An ARP request that is sent to a group which the DUT has not joined goes unanswered."""
     _assert_only_own_answered(wire, OTHER_GROUPS[0])
@@ -83,7 +90,9 @@ def _assert_only_own_answered(wire: Wire, foreign: str) -> None:
 
 
 @applies_to(_has_promiscuous_mode)
-@requirement("82540EM 13.4.22", "82574L 10.2.5.1", "82576 8.10.1", "virtio 1.2 5.1.6.5.1")
+@requirement(
+    "82540EM 13.4.22", "82574L 10.2.5.1", "82576 8.10.1", "virtio 1.2 5.1.6.5.1", "NDIS OID_GEN_CURRENT_PACKET_FILTER"
+)
 def test_promiscuous_interface_receives_foreign_unicast(guest: Guest, wire: Wire) -> None:
     """In promiscuous mode every frame on the cable is delivered, to whomever it is sent."""
     foreign = (STRANGER_MAC, *(almost(DUT.mac, octet) for octet in range(6)))
@@ -92,7 +101,9 @@ def test_promiscuous_interface_receives_foreign_unicast(guest: Guest, wire: Wire
 
 
 @applies_to(_has_promiscuous_mode)
-@requirement("82540EM 13.4.22", "82574L 10.2.5.1", "82576 8.10.1", "virtio 1.2 5.1.6.5.1")
+@requirement(
+    "82540EM 13.4.22", "82574L 10.2.5.1", "82576 8.10.1", "virtio 1.2 5.1.6.5.1", "NDIS OID_GEN_CURRENT_PACKET_FILTER"
+)
 def test_promiscuous_interface_receives_every_group(guest: Guest, wire: Wire) -> None:
     """Promiscuous mode delivers the frames to groups that nobody has joined as well."""
     guest.set_promiscuous(True)
@@ -100,7 +111,9 @@ def test_promiscuous_interface_receives_every_group(guest: Guest, wire: Wire) ->
 
 
 @applies_to(_has_promiscuous_mode)
-@requirement("82540EM 13.4.22", "82574L 10.2.5.1", "82576 8.10.1", "virtio 1.2 5.1.6.5.1")
+@requirement(
+    "82540EM 13.4.22", "82574L 10.2.5.1", "82576 8.10.1", "virtio 1.2 5.1.6.5.1", "NDIS OID_GEN_CURRENT_PACKET_FILTER"
+)
 def test_foreign_frames_are_dropped_again_after_promiscuous_mode(guest: Guest, wire: Wire) -> None:
     """When promiscuous mode ends, foreign stations' and groups' frames are no longer delivered."""
     guest.set_promiscuous(True)
@@ -108,14 +121,25 @@ def test_foreign_frames_are_dropped_again_after_promiscuous_mode(guest: Guest, w
     _assert_reached(guest, wire, (STRANGER_MAC, *OTHER_GROUPS), ())
 
 
-@requirement("IEEE 802.3-2022 4A.2.4.1.1", "82540EM 13.4.22", "82574L 10.2.5.1", "82576 8.10.1")
+@requirement(
+    "IEEE 802.3-2022 4A.2.4.1.1",
+    "82540EM 13.4.22",
+    "82574L 10.2.5.1",
+    "82576 8.10.1",
+    "NDIS OID_GEN_CURRENT_PACKET_FILTER",
+)
 def test_broadcast_is_delivered(guest: Guest, wire: Wire) -> None:
     """A frame to all stations is delivered."""
     _assert_reached(guest, wire, (BROADCAST_MAC,), (BROADCAST_MAC,))
 
 
 @requirement(
-    "IEEE 802.3-2022 4A.2.4.1.1", "82540EM 13.5.1", "82574L 10.2.5 MTA", "82576 8.10 MTA", "virtio 1.2 5.1.6.5.2"
+    "IEEE 802.3-2022 4A.2.4.1.1",
+    "82540EM 13.5.1",
+    "82574L 10.2.5 MTA",
+    "82576 8.10 MTA",
+    "virtio 1.2 5.1.6.5.2",
+    "NDIS OID_802_3_MULTICAST_LIST",
 )
 @pytest.mark.parametrize("group", GROUPS)
 def test_joined_group_is_delivered(guest: Guest, wire: Wire, group: str) -> None:
@@ -125,7 +149,12 @@ def test_joined_group_is_delivered(guest: Guest, wire: Wire, group: str) -> None
 
 
 @requirement(
-    "IEEE 802.3-2022 4A.2.4.1.1", "82540EM 13.5.1", "82574L 10.2.5 MTA", "82576 8.10 MTA", "virtio 1.2 5.1.6.5.2"
+    "IEEE 802.3-2022 4A.2.4.1.1",
+    "82540EM 13.5.1",
+    "82574L 10.2.5 MTA",
+    "82576 8.10 MTA",
+    "virtio 1.2 5.1.6.5.2",
+    "NDIS OID_802_3_MULTICAST_LIST",
 )
 def test_group_that_nobody_joined_is_dropped(guest: Guest, wire: Wire) -> None:
     """Frames to groups outside the buckets of all joined ones are not delivered, those to the joined ones are."""
@@ -134,7 +163,9 @@ def test_group_that_nobody_joined_is_dropped(guest: Guest, wire: Wire) -> None:
     _assert_reached(guest, wire, mixed, GROUPS)
 
 
-@requirement("82540EM 13.5.1", "82574L 10.2.5 MTA", "82576 8.10 MTA", "virtio 1.2 5.1.6.5.2")
+@requirement(
+    "82540EM 13.5.1", "82574L 10.2.5 MTA", "82576 8.10 MTA", "virtio 1.2 5.1.6.5.2", "NDIS OID_802_3_MULTICAST_LIST"
+)
 def test_group_is_dropped_after_it_was_left(guest: Guest, wire: Wire) -> None:
     """Once a station has left a group, its frames are no longer delivered; those of the groups that remain are."""
     left = OTHER_GROUPS[:1]
@@ -143,7 +174,9 @@ def test_group_is_dropped_after_it_was_left(guest: Guest, wire: Wire) -> None:
     _assert_reached(guest, wire, (*left, *GROUPS), GROUPS)
 
 
-@requirement("82540EM 13.5.1", "82574L 10.2.5 MTA", "82576 8.10 MTA", "virtio 1.2 5.1.6.5.2")
+@requirement(
+    "82540EM 13.5.1", "82574L 10.2.5 MTA", "82576 8.10 MTA", "virtio 1.2 5.1.6.5.2", "NDIS OID_802_3_MULTICAST_LIST"
+)
 def test_more_groups_than_the_filters_hold_are_all_delivered(guest: Guest, wire: Wire) -> None:
     """A station that joins more groups than the NIC can tell apart gets the frames to every one of them."""
     guest.join(MANY_GROUPS)
@@ -160,7 +193,9 @@ def test_filters_are_exact_again_when_most_groups_are_left(guest: Guest, wire: W
 
 
 @applies_to(_has_promiscuous_mode)
-@requirement("82540EM 13.4.22", "82574L 10.2.5.1", "82576 8.10.1", "virtio 1.2 5.1.6.5.1")
+@requirement(
+    "82540EM 13.4.22", "82574L 10.2.5.1", "82576 8.10.1", "virtio 1.2 5.1.6.5.1", "NDIS OID_GEN_CURRENT_PACKET_FILTER"
+)
 def test_all_multicast_receives_every_group_and_no_foreign_unicast(guest: Guest, wire: Wire) -> None:
     """In all-multicast mode the frames to every group are delivered, and still none to another station."""
     guest.set_all_multicast(True)
@@ -168,7 +203,9 @@ def test_all_multicast_receives_every_group_and_no_foreign_unicast(guest: Guest,
 
 
 @applies_to(_has_promiscuous_mode)
-@requirement("82540EM 13.4.22", "82574L 10.2.5.1", "82576 8.10.1", "virtio 1.2 5.1.6.5.1")
+@requirement(
+    "82540EM 13.4.22", "82574L 10.2.5.1", "82576 8.10.1", "virtio 1.2 5.1.6.5.1", "NDIS OID_GEN_CURRENT_PACKET_FILTER"
+)
 def test_groups_are_dropped_again_after_all_multicast_mode(guest: Guest, wire: Wire) -> None:
     """When all-multicast mode ends, only the frames to joined groups are delivered."""
     guest.join(GROUPS[:1])

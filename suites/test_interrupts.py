@@ -40,7 +40,9 @@ def _has_vector_per_queue(cell: Cell) -> bool:
     return cell.queues is not None and cell.mode.has_vector_per_queue
 
 
-@requirement("PCI 3.0 6.8", "PCI 3.0 2.2.6", "82540EM 13.4.17", "82574L 7.4", "82576 7.3", "virtio 1.2 4.1.4.5")
+@requirement(
+    "PCI 3.0 6.8", "PCI 3.0 2.2.6", "82540EM 13.4.17", "82574L 7.4", "82576 7.3", "virtio 1.2 4.1.4.5", "NDIS 6 MSI"
+)
 def test_mode_is_the_cells_by_all_witnesses(
     testbed: Testbed, cell: Cell, record_cell: Callable[[str, str], None]
 ) -> None:
@@ -52,7 +54,7 @@ def test_mode_is_the_cells_by_all_witnesses(
 
 
 @applies_to(lambda cell: cell.mode.is_line)
-@requirement("PCI 3.0 6.2.2", "PCI 3.0 6.8.1.3")
+@requirement("PCI 3.0 6.2.2", "PCI 3.0 6.8.1.3", "NDIS 6 MSI")
 def test_line_mode_leaves_messages_off(testbed: Testbed) -> None:
     """A function that uses its line has neither MSI nor MSI-X enabled, and may raise the line."""
     function = testbed.function()
@@ -61,7 +63,7 @@ def test_line_mode_leaves_messages_off(testbed: Testbed) -> None:
 
 
 @applies_to(_has_messages)
-@requirement("PCI 3.0 6.8.3.3", "PCI 3.0 6.2.2")
+@requirement("PCI 3.0 6.8.3.3", "PCI 3.0 6.2.2", "NDIS 6 MSI")
 def test_message_mode_never_raises_the_line(testbed: Testbed) -> None:
     """While a function sends messages, it does not use its line."""
     with testbed.deliveries() as observed:
@@ -87,7 +89,7 @@ def test_vectors_granted_are_what_the_queues_need(
         assert granted == cell.vectors, f"expected {cell.vectors} vectors opened on the device, seen {granted}"
 
 
-@requirement("PCI 3.0 6.8.2")
+@requirement("PCI 3.0 6.8.2", "NDIS 6 MSI")
 def test_guest_claims_the_vectors_that_the_device_has(testbed: Testbed, guest: Guest, cell: Cell) -> None:
     """Every vector that the device has open has a handler in the guest, and no other has."""
     claimed = [vector.index for vector in guest.interrupts().vectors]
@@ -172,7 +174,9 @@ def test_idle_link_interrupts_at_most_once_per_vector(testbed: Testbed, cell: Ce
 
 
 @applies_to(lambda cell: cell.mode != "polled")
-@requirement("82540EM 13.4.21", "82574L 10.2.4.6", "82576 8.8 IMC", "82576 8.8 EIMC", "virtio 1.2 2.7.7.2")
+@requirement(
+    "82540EM 13.4.21", "82574L 10.2.4.6", "82576 8.8 IMC", "82576 8.8 EIMC", "virtio 1.2 2.7.7.2", "NDIS MiniportHalt"
+)
 def test_interrupts_stop_when_the_interface_goes_down(testbed: Testbed, guest: Guest, cell: Cell) -> None:
     """An interface that is down takes no interrupt, whatever is on the cable.
 
@@ -241,7 +245,14 @@ def test_affinity_is_obeyed(testbed: Testbed, guest: Guest, cpu: int) -> None:
     assert not elsewhere, f"expected handling on processor {cpu} only, handled by each processor: {elsewhere}"
 
 
-@requirement("82540EM 13.4.18", "82574L 10.2.4.2", "82574L 10.2.4.3", "82576 8.8 EITR", "ethtool-netlink COALESCE_SET")
+@requirement(
+    "82540EM 13.4.18",
+    "82574L 10.2.4.2",
+    "82574L 10.2.4.3",
+    "82576 8.8 EITR",
+    "ethtool-netlink COALESCE_SET",
+    "NDIS 6 Interrupt Moderation",
+)
 def test_throttling_lowers_interrupts_per_frame(testbed: Testbed, guest: Guest) -> None:
     """A vector interrupts once in an interval at most, so that the same frames cost fewer interrupts with a long one.
 

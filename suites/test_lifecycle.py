@@ -139,6 +139,7 @@ lasting = pytest.mark.parametrize(
     "82576 7.3",
     "virtio 1.2 4.1.5.1.2",
     "profile",
+    "NDIS OID_PNP_SET_POWER",
 )
 @disturbances
 def test_nic_is_as_before(testbed: Testbed, disturb: Disturb) -> None:
@@ -172,7 +173,7 @@ def test_traffic_does_no_harm(testbed: Testbed, wire: Wire, disturb: Disturb) ->
         disturb(testbed)
 
 
-@requirement("82540EM 14.3", "82574L 4.6", "82576 4.5", "virtio 1.2 3.1.1")
+@requirement("82540EM 14.3", "82574L 4.6", "82576 4.5", "virtio 1.2 3.1.1", "NDIS OID_PNP_SET_POWER")
 def test_frames_that_come_while_the_system_sleeps_do_no_harm(testbed: Testbed, guest: Guest, wire: Wire) -> None:
     """A system that falls asleep while frames pour in, a thousand a second, has a NIC as before when it wakes."""
     configure_unusually(guest)
@@ -180,7 +181,7 @@ def test_frames_that_come_while_the_system_sleeps_do_no_harm(testbed: Testbed, g
         guest.suspend(seconds=1)
 
 
-@requirement("PCI 3.0 6.2.2", "82540EM 14.3", "82574L 4.6", "82576 4.5", "virtio 1.2 3.1.1")
+@requirement("PCI 3.0 6.2.2", "82540EM 14.3", "82574L 4.6", "82576 4.5", "virtio 1.2 3.1.1", "NDIS MiniportHalt")
 def test_unloaded_driver_leaves_a_silent_device(testbed: Testbed, guest: Guest, wire: Wire, cell: Cell) -> None:
     """Without its driver the NIC answers nothing and may not write to memory; with it again, it answers.
 

@@ -61,7 +61,9 @@ def _replug(plug: Plug, times: int) -> None:
         plug.plug_cable()
 
 
-@requirement("82540EM 13.4.2", "82574L 10.2.2.2", "82576 8.2.2", "virtio 1.2 5.1.4")
+@requirement(
+    "82540EM 13.4.2", "82574L 10.2.2.2", "82576 8.2.2", "virtio 1.2 5.1.4", "NDIS Indicating Connection Status"
+)
 def test_carrier_goes_when_the_cable_is_pulled(testbed: Testbed, guest: Guest) -> None:
     """Without a cable the guest says that the link is down."""
     _assert_link(guest, True, "before the cable is pulled")
@@ -69,7 +71,9 @@ def test_carrier_goes_when_the_cable_is_pulled(testbed: Testbed, guest: Guest) -
     _assert_link(guest, False, "after the cable was pulled")
 
 
-@requirement("82540EM 13.4.2", "82574L 10.2.2.2", "82576 8.2.2", "virtio 1.2 5.1.4")
+@requirement(
+    "82540EM 13.4.2", "82574L 10.2.2.2", "82576 8.2.2", "virtio 1.2 5.1.4", "NDIS Indicating Connection Status"
+)
 def test_carrier_comes_when_the_cable_is_plugged(testbed: Testbed, guest: Guest) -> None:
     """With the cable in again the guest says that the link is up."""
     testbed.plug.pull_cable()
@@ -92,7 +96,7 @@ def test_device_itself_knows_its_link(testbed: Testbed, wire: Wire) -> None:
     assert seen == [True, False, True], f"expected STATUS.LU set, clear without the cable, and set, seen {seen}"
 
 
-@requirement("82540EM 13.4.17", "82574L 10.2.4.1", "82576 7.3", "virtio 1.2 5.1.4")
+@requirement("82540EM 13.4.17", "82574L 10.2.4.1", "82576 7.3", "virtio 1.2 5.1.4", "NDIS Indicating Connection Status")
 def test_each_change_is_reported_once(testbed: Testbed, guest: Guest) -> None:
     """Whoever listens for the system's reports hears each loss and each return of the link, once, in order.
 
@@ -204,7 +208,9 @@ def test_flapping_leaves_no_trace(testbed: Testbed, guest: Guest, wire: Wire) ->
     assert not warnings, f"expected no warning about the DUT in the kernel log, seen: {warnings[0]}"
 
 
-@requirement("82540EM 13.4.2", "82574L 10.2.2.2", "82576 8.2.2", "virtio 1.2 5.1.4")
+@requirement(
+    "82540EM 13.4.2", "82574L 10.2.2.2", "82576 8.2.2", "virtio 1.2 5.1.4", "NDIS Indicating Connection Status"
+)
 def test_cable_pulled_while_down_is_noticed_when_up(testbed: Testbed, guest: Guest, wire: Wire) -> None:
     """An interface that is opened without a cable has no link, and has one as soon as the cable is in."""
     guest.set_up(False)
@@ -227,7 +233,9 @@ def test_cable_replugged_while_down_does_no_harm(testbed: Testbed, guest: Guest,
     _assert_answers(wire, "after the interface was opened")
 
 
-@requirement("82540EM 13.4.2", "82574L 10.2.2.2", "82576 8.2.2", "virtio 1.2 5.1.4")
+@requirement(
+    "82540EM 13.4.2", "82574L 10.2.2.2", "82576 8.2.2", "virtio 1.2 5.1.4", "NDIS Indicating Connection Status"
+)
 def test_driver_loaded_without_a_cable_has_no_link(testbed: Testbed, guest: Guest, wire: Wire) -> None:
     """A driver that is loaded while the cable is out says so, and has a link as soon as the cable is in."""
     guest.unload_driver()

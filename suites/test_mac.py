@@ -65,7 +65,12 @@ def _assert_named(wire: Wire, mac: str) -> None:
 
 
 @requirement(
-    "IEEE 802.3-2022 4A.2.4.1.1", "82540EM 13.5.2", "82574L 10.2.5 RAL", "82576 8.10 RAL", "virtio 1.2 5.1.6.5.2"
+    "IEEE 802.3-2022 4A.2.4.1.1",
+    "82540EM 13.5.2",
+    "82574L 10.2.5 RAL",
+    "82576 8.10 RAL",
+    "virtio 1.2 5.1.6.5.2",
+    "NDIS NdisReadNetworkAddress",
 )
 @while_up_and_while_down
 def test_new_address_receives(guest: Guest, wire: Wire, change: Change) -> None:
@@ -75,7 +80,12 @@ def test_new_address_receives(guest: Guest, wire: Wire, change: Change) -> None:
 
 
 @requirement(
-    "IEEE 802.3-2022 4A.2.4.1.1", "82540EM 13.5.2", "82574L 10.2.5 RAL", "82576 8.10 RAL", "virtio 1.2 5.1.6.5.2"
+    "IEEE 802.3-2022 4A.2.4.1.1",
+    "82540EM 13.5.2",
+    "82574L 10.2.5 RAL",
+    "82576 8.10 RAL",
+    "virtio 1.2 5.1.6.5.2",
+    "NDIS NdisReadNetworkAddress",
 )
 @while_up_and_while_down
 def test_former_address_is_dead(guest: Guest, wire: Wire, change: Change) -> None:
@@ -84,7 +94,7 @@ def test_former_address_is_dead(guest: Guest, wire: Wire, change: Change) -> Non
     _assert_reached(guest, wire, (DUT.mac,), NEW_MAC)
 
 
-@requirement("RFC 826 packet reception", "IEEE 802.3-2022 3.2.5")
+@requirement("RFC 826 packet reception", "IEEE 802.3-2022 3.2.5", "NDIS NdisReadNetworkAddress")
 @while_up_and_while_down
 def test_arp_names_the_new_address(guest: Guest, wire: Wire, change: Change) -> None:
     """Who asks for the station's IPv4 address is told the new address, from the new address."""
@@ -92,7 +102,7 @@ def test_arp_names_the_new_address(guest: Guest, wire: Wire, change: Change) -> 
     _assert_named(wire, NEW_MAC)
 
 
-@requirement("IEEE 802.3-2022 3.2.5")
+@requirement("IEEE 802.3-2022 3.2.5", "NDIS NdisReadNetworkAddress")
 def test_guest_sends_from_the_new_address(guest: Guest, wire: Wire) -> None:
     """What the guest's stack sends by itself has the new source address, and the answer to it comes back there."""
     _assert_taken(guest.set_mac(NEW_MAC), NEW_MAC)
@@ -133,7 +143,9 @@ def test_groups_are_kept_with_the_new_address(guest: Guest, wire: Wire) -> None:
     assert seen == expected, f"expected the frames to {', '.join(expected)} delivered, seen those to {seen}"
 
 
-@requirement("82540EM 13.5.2", "82574L 10.2.5 RAL", "82576 8.10 RAL", "virtio 1.2 5.1.6.5.2")
+@requirement(
+    "82540EM 13.5.2", "82574L 10.2.5 RAL", "82576 8.10 RAL", "virtio 1.2 5.1.6.5.2", "NDIS NdisReadNetworkAddress"
+)
 @after_down_and_up_and_reset
 def test_new_address_survives(guest: Guest, wire: Wire, disturb: Disturb) -> None:
     """The new address lasts until another is given, though the NIC is closed and opened, or reset."""
@@ -145,7 +157,7 @@ def test_new_address_survives(guest: Guest, wire: Wire, disturb: Disturb) -> Non
 
 
 @own_guest
-@requirement("82540EM 5.6.1", "82574L 6.1.1.1", "82576 6.2.1", "virtio 1.2 5.1.4")
+@requirement("82540EM 5.6.1", "82574L 6.1.1.1", "82576 6.2.1", "virtio 1.2 5.1.4", "NDIS OID_802_3_PERMANENT_ADDRESS")
 @while_up_and_while_down
 def test_permanent_address_stays(guest: Guest, change: Change) -> None:
     """The address that the NIC was made with is still told while another one is in use."""
@@ -153,7 +165,7 @@ def test_permanent_address_stays(guest: Guest, change: Change) -> None:
     _assert_permanent(guest)
 
 
-@requirement("82540EM 5.6.1", "82574L 6.1.1.1", "82576 6.2.1", "virtio 1.2 5.1.4")
+@requirement("82540EM 5.6.1", "82574L 6.1.1.1", "82576 6.2.1", "virtio 1.2 5.1.4", "NDIS OID_802_3_PERMANENT_ADDRESS")
 def test_permanent_address_survives_down_and_up(guest: Guest) -> None:
     """It is still told after the interface was closed and opened with the other one."""
     _assert_taken(guest.set_mac(NEW_MAC), NEW_MAC)

@@ -75,7 +75,14 @@ def _assert_cross(direction: Direction, frames: list[bytes], guest: Guest, wire:
     assert not wrong, f"{when}, {direction.value}: {wrong}"
 
 
-@requirement("IEEE 802.3-2022 3.2.7", "82540EM 13.4.22", "82574L 10.2.5.1", "82576 8.10.1", "virtio 1.2 5.1.6.3")
+@requirement(
+    "IEEE 802.3-2022 3.2.7",
+    "82540EM 13.4.22",
+    "82574L 10.2.5.1",
+    "82576 8.10.1",
+    "virtio 1.2 5.1.6.3",
+    "NDIS 6 Jumbo Packet",
+)
 @pytest.mark.parametrize("mtu", [*MTUS, LONGEST])
 def test_packet_as_long_as_the_mtu_crosses(guest: Guest, wire: Wire, mtu: int | str) -> None:
     """Packets of exactly the MTU, and of one octet less, cross both ways octet for octet."""
@@ -86,7 +93,7 @@ def test_packet_as_long_as_the_mtu_crosses(guest: Guest, wire: Wire, mtu: int | 
         )
 
 
-@requirement("82540EM 3.2.6", "82574L 7.1", "82576 7.1", "virtio 1.2 5.1.6.3")
+@requirement("82540EM 3.2.6", "82574L 7.1", "82576 7.1", "virtio 1.2 5.1.6.3", "NDIS 6 Jumbo Packet")
 @both_directions
 def test_frames_over_several_buffers_cross(guest: Guest, wire: Wire, direction: Direction) -> None:
     """Frames that end about the end of a buffer of 2048 or 4096 octets cross, short ones between them, in order."""
@@ -197,7 +204,7 @@ def test_frame_longer_than_the_mtu_comes_whole_or_not_at_all(guest: Guest, wire:
 
 
 @applies_to(_has_limit)
-@requirement("IEEE 802.3-2022 3.2.7", "82540EM 13.4.22", "82574L 10.2.5.1", "82576 8.10.1")
+@requirement("IEEE 802.3-2022 3.2.7", "82540EM 13.4.22", "82574L 10.2.5.1", "82576 8.10.1", "NDIS 6 Jumbo Packet")
 def test_long_frames_are_dropped_again_with_a_standard_mtu(cell: Cell, guest: Guest, wire: Wire) -> None:
     """When the MTU is 1500 again after 9000, frames that are too long for it are dropped as before."""
     _set_mtu(guest, JUMBO)
@@ -253,7 +260,7 @@ def _numbered(sent: list[bytes], stop: threading.Event) -> Iterator[bytes]:
         yield sent[-1]
 
 
-@requirement("82540EM 13.4.22", "82574L 10.2.5.1", "82576 8.10.1", "virtio 1.2 5.1.6.3")
+@requirement("82540EM 13.4.22", "82574L 10.2.5.1", "82576 8.10.1", "virtio 1.2 5.1.6.3", "NDIS 6 Jumbo Packet")
 @after_down_and_up_and_reset
 def test_mtu_survives(guest: Guest, wire: Wire, disturb: Disturb) -> None:
     """An MTU lasts until it is changed, though the NIC is closed and opened, or reset."""

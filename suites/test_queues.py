@@ -106,7 +106,12 @@ def test_rings_in_use_are_offered_and_are_the_devices(testbed: Testbed, guest: G
 
 
 @requirement(
-    "82540EM 13.4.27", "82574L 10.2.5 RDLEN", "82576 8.10 RDLEN", "virtio 1.2 2.6", "ethtool-netlink RINGS_SET"
+    "82540EM 13.4.27",
+    "82574L 10.2.5 RDLEN",
+    "82576 8.10 RDLEN",
+    "virtio 1.2 2.6",
+    "ethtool-netlink RINGS_SET",
+    "NDIS 6 Ring Buffers",
 )
 def test_rings_are_as_long_as_asked(testbed: Testbed, guest: Guest) -> None:
     """Each ring gets the length that it was asked to have, and the other keeps its own."""
@@ -137,7 +142,16 @@ def test_ring_beyond_the_limit_is_refused_and_changes_nothing(testbed: Testbed, 
     assert resolve_repeatedly(testbed.wire, 3) == 3, "expected answers after a refused change, none came"
 
 
-@requirement("82540EM 3.2.6", "82540EM 3.4", "82574L 7.1", "82574L 7.2", "82576 7.1", "82576 7.2", "virtio 1.2 5.1.6")
+@requirement(
+    "82540EM 3.2.6",
+    "82540EM 3.4",
+    "82574L 7.1",
+    "82574L 7.2",
+    "82576 7.1",
+    "82576 7.2",
+    "virtio 1.2 5.1.6",
+    "NDIS 6 Ring Buffers",
+)
 @both_directions
 def test_frames_cross_with_the_shortest_rings(guest: Guest, wire: Wire, direction: Direction) -> None:
     """Frames cross whole and in order through the shortest rings that the driver takes, many times round them."""
@@ -145,7 +159,16 @@ def test_frames_cross_with_the_shortest_rings(guest: Guest, wire: Wire, directio
     _assert_crosses(guest, wire, direction, in_ring=max(1, rings.rx // 4))
 
 
-@requirement("82540EM 3.2.6", "82540EM 3.4", "82574L 7.1", "82574L 7.2", "82576 7.1", "82576 7.2", "virtio 1.2 5.1.6")
+@requirement(
+    "82540EM 3.2.6",
+    "82540EM 3.4",
+    "82574L 7.1",
+    "82574L 7.2",
+    "82576 7.1",
+    "82576 7.2",
+    "virtio 1.2 5.1.6",
+    "NDIS 6 Ring Buffers",
+)
 @both_directions
 def test_frames_cross_with_the_longest_rings(testbed: Testbed, guest: Guest, direction: Direction) -> None:
     """The longest rings that are offered are to be had, and frames cross whole and in order through them."""
@@ -219,7 +242,7 @@ def test_impossible_number_of_channels_is_refused(testbed: Testbed, guest: Guest
 
 
 @applies_to(_has_several_queues)
-@requirement("82576 7.1.1.7", "82576 8.10 RETA", "82576 8.10 RSSRK", "82576 8.10 MRQC")
+@requirement("82576 7.1.1.7", "82576 8.10 RETA", "82576 8.10 RSSRK", "82576 8.10 MRQC", "NDIS 6 Receive Side Scaling")
 @pytest.mark.parametrize(
     "kind", [FlowKind(version, transport) for version in (4, 6) for transport in Transport], ids=str
 )
@@ -260,7 +283,7 @@ def test_fragments_are_hashed_by_their_addresses(testbed: Testbed, guest: Guest)
 
 
 @applies_to(_has_several_queues)
-@requirement("82576 7.1.1.7", "82576 8.10 RETA")
+@requirement("82576 7.1.1.7", "82576 8.10 RETA", "NDIS 6 Receive Side Scaling")
 @pytest.mark.parametrize("weights", [(0, 1), (3, 1)], ids=["all-to-one", "three-to-one"])
 def test_indirection_table_is_obeyed(testbed: Testbed, guest: Guest, weights: tuple[int, int]) -> None:
     """Each queue has the share of the table that its weight gives it, and the flows whose hash leads there."""
@@ -298,7 +321,7 @@ def test_table_with_a_queue_that_is_not_there_is_refused(testbed: Testbed, guest
 
 
 @applies_to(_has_several_queues)
-@requirement("82576 8.10 RSSRK", "82576 7.1.1.7")
+@requirement("82576 8.10 RSSRK", "82576 7.1.1.7", "NDIS 6 Receive Side Scaling")
 def test_hash_key_is_obeyed(testbed: Testbed, guest: Guest) -> None:
     """A key that is set is the device's, and flows are spread by it."""
     refused = guest.set_hash_key(KEY)

@@ -62,7 +62,15 @@ def _lengths(mss: int) -> tuple[int, ...]:
     return mss - 1, 4 * mss, 4 * mss + 1, 65536
 
 
-@requirement("RFC 9293 3.7.1", "RFC 9293 3.1", "82540EM 3.5", "82574L 7.3", "82576 7.2.4", "virtio 1.2 5.1.6.2")
+@requirement(
+    "RFC 9293 3.7.1",
+    "RFC 9293 3.1",
+    "82540EM 3.5",
+    "82574L 7.3",
+    "82576 7.2.4",
+    "virtio 1.2 5.1.6.2",
+    "NDIS 6 Large Send",
+)
 @pytest.mark.parametrize("mss", [536, 1000, None], ids=["536", "1000", "full"])
 @both_families
 def test_stream_leaves_in_segments_of_at_most_the_announced_length(
@@ -82,7 +90,7 @@ def test_stream_leaves_in_segments_of_at_most_the_announced_length(
         assert digests[0] == digests[1], f"expected {len(payload)} octets (SHA-256, seen): {digests}, seen {len(came)}"
 
 
-@requirement("82540EM 3.5", "82574L 7.3", "82576 7.2.4", "virtio 1.2 5.1.6.2")
+@requirement("82540EM 3.5", "82574L 7.3", "82576 7.2.4", "virtio 1.2 5.1.6.2", "NDIS 6 Large Send")
 @both_families
 def test_large_send_leaves_as_the_segments_that_it_is_made_of(guest: Guest, wire: Wire, family: Family) -> None:
     """Sequence numbers and identifications count on from those of the large send, and all else is as handed.
@@ -102,7 +110,7 @@ def test_large_send_leaves_as_the_segments_that_it_is_made_of(guest: Guest, wire
         assert not wrong, f"of segments of {len(sent.handed)} sends, {wrong}"
 
 
-@requirement("82540EM 3.5", "82574L 7.3", "82576 7.2.4", "virtio 1.2 5.1.6.2")
+@requirement("82540EM 3.5", "82574L 7.3", "82576 7.2.4", "virtio 1.2 5.1.6.2", "NDIS 6 Large Send")
 @both_families
 def test_end_of_a_large_send_is_said_in_its_last_segment_alone(guest: Guest, wire: Wire, family: Family) -> None:
     """PSH and FIN of a large send are in its last segment, and in no other."""
@@ -144,7 +152,7 @@ def _assert_cwr_first(sent: Sent) -> None:
     assert not wrong, f"of segments of a large send with CWR, {wrong}"
 
 
-@requirement("RFC 9293 3.7.1", "IEEE 802.3-2022 3.2.7", "virtio 1.2 5.1.6.2")
+@requirement("RFC 9293 3.7.1", "IEEE 802.3-2022 3.2.7", "virtio 1.2 5.1.6.2", "NDIS 6 Large Send")
 @both_families
 def test_without_the_offload_no_large_send_is_handed_over(guest: Guest, wire: Wire, family: Family) -> None:
     """A driver whose NIC is not to cut gets no frame longer than the cable takes, and what it gets leaves as it is."""

@@ -152,7 +152,7 @@ def test_light_blinks_as_long_as_it_is_asked_to(testbed: Testbed, guest: Guest) 
 
 
 @applies_to(_has_self_test)
-@requirement("ethtool-netlink WOL_GET")
+@requirement("ethtool-netlink WOL_GET", "NDIS 6 Wake on Magic Packet")
 def test_wake_events_offered_are_the_devices(guest: Guest, cell: Cell) -> None:
     """A physical function can be woken by magic packets and by frames of each kind of address, a virtual by none."""
     wake = guest.wake_events()
@@ -165,7 +165,7 @@ def test_wake_events_offered_are_the_devices(guest: Guest, cell: Cell) -> None:
 
 
 @applies_to(_has_eeprom)
-@requirement("ethtool-netlink WOL_SET")
+@requirement("ethtool-netlink WOL_SET", "NDIS 6 Wake on Magic Packet")
 def test_wake_events_read_back_and_survive(guest: Guest, wire: Wire) -> None:
     """Each event alone, all, and none can be chosen; the choice reads back and lasts while the NIC is down and up."""
     offered = guest.wake_events().offered

@@ -259,7 +259,7 @@ def test_pause_is_the_devices(testbed: Testbed, guest: Guest, receive: int, tran
 
 
 @applies_to(_has_pause)
-@requirement("ethtool-netlink PAUSE_SET")
+@requirement("ethtool-netlink PAUSE_SET", "NDIS 6 Flow Control")
 @pytest.mark.parametrize(("receive", "transmit"), [(1, 0), (0, 1), (0, 0)], ids=["receive", "transmit", "neither"])
 def test_pause_is_negotiated_as_asked(guest: Guest, wire: Wire, receive: int, transmit: int) -> None:
     """While pause is negotiated, what is to be offered of it reads back as it was set, or is refused and stays."""

@@ -106,7 +106,7 @@ def _assert_cross(direction: Direction, frames: Sequence[bytes], guest: Guest, w
     assert came == len(frames), f"expected {len(frames)} frames to cross {direction.value}, seen {came}"
 
 
-@requirement("Linux rtnl_link_stats64 packets")
+@requirement("Linux rtnl_link_stats64 packets", "NDIS statistics")
 @both_directions
 @pytest.mark.parametrize("octets", [LENGTHS[0], LENGTHS[-1]], ids=length_id)
 def test_one_frame_is_counted_once(
@@ -131,7 +131,7 @@ def test_octets_are_counted_without_fcs(testbed: Testbed, guest: Guest, wire: Wi
     _assert_counted(window, "(received, sent) octets", _octets)
 
 
-@requirement("Linux rtnl_link_stats64 packets")
+@requirement("Linux rtnl_link_stats64 packets", "NDIS statistics")
 @both_directions
 def test_frames_of_every_length_are_counted(testbed: Testbed, guest: Guest, wire: Wire, direction: Direction) -> None:
     """Frames of every length are counted, each once."""
@@ -141,7 +141,7 @@ def test_frames_of_every_length_are_counted(testbed: Testbed, guest: Guest, wire
     _assert_counted(window, "(received, sent) frames", _frames)
 
 
-@requirement("Linux rtnl_link_stats64 packets")
+@requirement("Linux rtnl_link_stats64 packets", "NDIS statistics")
 def test_directions_are_not_exchanged(testbed: Testbed, guest: Guest, wire: Wire) -> None:
     """Of 10,000 frames to the guest and twice as many from it, each is counted in its own direction."""
     to_dut, from_dut = (frame(way, LOCAL_EXPERIMENT, bytes(46)) for way in (Direction.TO_DUT, Direction.FROM_DUT))
@@ -251,7 +251,7 @@ def _kinds(counted: Statistics) -> tuple[tuple[int | None, int | None], ...]:
     return tuple((way.multicast, way.broadcast) for way in (counted.received, counted.sent))
 
 
-@requirement("Linux rtnl_link_stats64 errors")
+@requirement("Linux rtnl_link_stats64 errors", "NDIS statistics")
 @both_directions
 def test_good_frames_are_no_errors(testbed: Testbed, guest: Guest, wire: Wire, direction: Direction) -> None:
     """Good frames of every length raise no counter of errors or dropped frames."""
@@ -297,7 +297,7 @@ def _of_bad_length(counted: Statistics) -> tuple[int | None, int | None]:
 
 
 @applies_to(_device_counts_kinds)
-@requirement("Linux rtnl_link_stats64 errors")
+@requirement("Linux rtnl_link_stats64 errors", "NDIS statistics")
 @pytest.mark.parametrize("octets", [RUNT, OVERSIZE], ids=length_id)
 def test_frames_of_bad_length_are_errors(testbed: Testbed, guest: Guest, wire: Wire, octets: int) -> None:
     """Each runt and each oversize frame counts as one error of the interface."""
@@ -321,7 +321,7 @@ def test_filtered_frames_are_not_counted(testbed: Testbed, guest: Guest, wire: W
 
 
 @own_guest
-@requirement("Linux rtnl_link_stats64 packets")
+@requirement("Linux rtnl_link_stats64 packets", "NDIS statistics")
 @after_down_and_up_and_reset
 def test_counters_survive(testbed: Testbed, guest: Guest, wire: Wire, disturb: Disturb) -> None:
     """What crossed before the NIC was closed and opened, or reset, stays counted, and what crosses then is added."""

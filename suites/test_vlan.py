@@ -126,7 +126,14 @@ def _assert_exchanged(
             assert not wrong, f"of {transport} over {family} in the VLAN to its far end and back, {wrong}"
 
 
-@requirement("IEEE 802.1Q-2022 9.5", "IEEE 802.1Q-2022 9.6", "82540EM 9.2.1", "82574L 7.5.2", "82576 7.4.3")
+@requirement(
+    "IEEE 802.1Q-2022 9.5",
+    "IEEE 802.1Q-2022 9.6",
+    "82540EM 9.2.1",
+    "82574L 7.5.2",
+    "82576 7.4.3",
+    "NDIS 6 Priority VLAN Tag",
+)
 @with_and_without_offload
 def test_tag_is_inserted_into_what_a_vlan_sends(guest: Guest, wire: Wire, offload: bool) -> None:
     """What is sent in a VLAN has the VLAN's tag on the cable, behind the addresses, and is otherwise unaltered."""
@@ -135,7 +142,14 @@ def test_tag_is_inserted_into_what_a_vlan_sends(guest: Guest, wire: Wire, offloa
     _assert_cross(Direction.FROM_DUT, guest.add_vlan(VID), wire, in_vlan, on_cable)
 
 
-@requirement("IEEE 802.1Q-2022 9.5", "IEEE 802.1Q-2022 9.6", "82540EM 9.2.2", "82574L 7.5.2", "82576 7.4.3")
+@requirement(
+    "IEEE 802.1Q-2022 9.5",
+    "IEEE 802.1Q-2022 9.6",
+    "82540EM 9.2.2",
+    "82574L 7.5.2",
+    "82576 7.4.3",
+    "NDIS 6 Priority VLAN Tag",
+)
 @with_and_without_offload
 def test_tag_is_stripped_from_what_a_vlan_receives(guest: Guest, wire: Wire, offload: bool) -> None:
     """What comes with a VLAN's tag is received in the VLAN without it, and is otherwise unaltered."""
@@ -292,7 +306,7 @@ def test_vlan_survives(guest: Guest, wire: Wire, disturb: Disturb) -> None:
         _assert_cross(direction, vlan, wire, _frames(direction, LENGTHS), _frames(direction, LENGTHS, Tag(VID)))
 
 
-@requirement("IEEE 802.1Q-2022 9.6", "RFC 826 packet reception")
+@requirement("IEEE 802.1Q-2022 9.6", "RFC 826 packet reception", "NDIS 6 Priority VLAN Tag")
 def test_priority_tagged_request_is_answered(wire: Wire) -> None:
     """A tag with VID 0 gives a frame a priority and no VLAN: an ARP request with one is answered like any."""
     _assert_priority_tag_is_no_vlan(wire)
@@ -323,7 +337,7 @@ def test_request_in_a_foreign_vlan_is_not_answered(wire: Wire) -> None:
     assert answered == [WIRE.ip], f"expected the request in no VLAN alone answered, answered are those of {answered}"
 
 
-@requirement("IEEE 802.1Q-2022 9.6", "RFC 826 packet reception")
+@requirement("IEEE 802.1Q-2022 9.6", "RFC 826 packet reception", "NDIS 6 Priority VLAN Tag")
 def test_station_in_a_vlan_answers_there_alone(guest: Guest, wire: Wire) -> None:
     """With its own addresses in a VLAN the DUT answers, with its tag, what comes with that tag and nothing else."""
     requests = [
