@@ -31,16 +31,29 @@ FAULTS = (
         cell="igb/msix",
         tests=robustness(
             "random_frames_do_no_harm[udp]",
+            "header_longer_than_its_packet_does_no_harm[tcp]",
+            "random_frames_leave_nothing_behind",
             "scarce_memory_does_no_harm",
             "interrupt_storm_does_no_harm",
             "link_storm_does_no_harm",
+            "link_storm_is_counted_sensibly",
         ),
         tampered=in_guest(LATE_WARNING),
     ),
     Fault(
         "the kernel holds more memory each time that it is asked",
         cell="igb/msix",
-        tests=robustness("random_frames_leave_nothing_behind", "flood_does_no_harm[tiny]"),
+        tests=robustness(
+            "random_frames_do_no_harm[udp]",
+            "header_longer_than_its_packet_does_no_harm[tcp]",
+            "random_frames_leave_nothing_behind",
+            "flood_does_no_harm[tiny]",
+            "scarce_memory_does_no_harm",
+            "failing_requests_for_memory_do_no_harm",
+            "interrupt_storm_does_no_harm",
+            "link_storm_does_no_harm",
+            "link_storm_is_counted_sensibly",
+        ),
         tampered=in_guest(
             "mkdir -p /real; at=$(command -v cat); mv $at /real/cat\n"
             """echo '#!/bin/sh\n/real/cat "$@"; case $* in */meminfo) echo >>/tmp/asked\n"""
@@ -64,6 +77,17 @@ FAULTS = (
         cell="e1000e/msix",
         tests=robustness("interrupt_storm_does_no_harm"),
         tampered=in_guest("pretend /proc/interrupts </proc/interrupts"),
+    ),
+    Fault(
+        "ten interrupts of the storm are counted for each",
+        cell="e1000e/msix",
+        tests=robustness("interrupt_storm_does_no_harm"),
+        tampered=in_guest(
+            "mkdir -p /real; at=$(command -v cat); mv $at /real/cat\n"
+            """echo '#!/bin/sh\ncase $* in /proc/interrupts) """
+            """exec sed "s/ *PCI-MSI/0 &/; s/  *[0-9]* *PCI-MSI/0&/" $1 ;; *) exec /real/cat "$@" ;; """
+            "esac' >$at; chmod +x $at"
+        ),
     ),
     Fault(
         "no change of the link is counted in the storm",
