@@ -355,6 +355,35 @@ def test_ctrl_c_ends_guests_and_leaves_a_report_of_what_ran_and_what_did_not(
         assert (cases[name].outcome, cases[name].message) == ("error", NOT_RUN)
 
 
+@pytest.mark.parametrize("part", ["guest", "test"])
+def test_ctrl_c_that_makes_an_error_of_its_own_ends_the_run_all_the_same(part: str, start: Start) -> None:
+    suite = """
+        import pytest
+
+        @pytest.fixture
+        def part(guest):
+            if "PART" == "guest":
+                lose_a_lock()
+
+        def lose_a_lock():
+            try:
+                raise KeyboardInterrupt
+            finally:
+                raise RuntimeError("cannot release un-acquired lock")
+
+        def test_one(part):
+            lose_a_lock()
+
+        def test_two(guest):
+            pass
+    """
+    run = start(suite.replace("PART", part), *HERE, *CELL)
+    ended = run.ended()
+    assert ended.status == 2, ended.output
+    assert {name: case.message for name, case in ended.cases.items()} == {"test_one": NOT_RUN, "test_two": NOT_RUN}
+    assert remains(run) == []
+
+
 @pytest.mark.parametrize("how", [HERE, ("-n", "2")], ids=" ".join)
 def test_ctrl_c_twice_ends_at_once_and_leaves_nothing_either(how: tuple[str, ...], start: Start) -> None:
     run = start(WAITING, *how, *CELL)

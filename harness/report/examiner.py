@@ -4,8 +4,8 @@ Runs in the process that runs the tests. The verdict travels to the controller i
 """
 
 import datetime
-from collections.abc import Generator, Sequence
-from contextlib import suppress
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -46,6 +46,21 @@ def test_name(node_id: str, cell_id: str) -> str:
     inside = inside.rpartition("]")[0]
     rest = inside.removeprefix(cell_id).removesuffix(cell_id).strip("-")
     return f"{head}[{rest}]" if rest else head
+
+
+@contextmanager
+def _interrupts_pass() -> Iterator[None]:
+    """Raise an interrupt as such, though another error came of it.
+
+    One that hits a wait just when it has let go of its lock ends as "cannot release un-acquired lock" (threading's
+    Condition), which would be an error of the test, and the run would go on.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise error.__context__ from None
+        raise
 
 
 class Examiner:
@@ -109,6 +124,24 @@ class Examiner:
     def pytest_sessionfinish(self) -> None:
         """End the guest that no test uses any more; last, as an interrupted test gives its guest back only now."""
         self.lender.close()
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_setup(self) -> Generator[None]:
+        """Let an interrupt be one."""
+        with _interrupts_pass():
+            yield
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self) -> Generator[None]:
+        """Let an interrupt be one."""
+        with _interrupts_pass():
+            yield
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_teardown(self) -> Generator[None]:
+        """Let an interrupt be one."""
+        with _interrupts_pass():
+            yield
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
