@@ -45,6 +45,13 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "linux" / "junit.xml"
 
 
+def test_a_test_of_a_single_file_outside_has_a_place(path: Path) -> None:
+    report = JunitReport(path, {})
+    report.plan(CELL, ["::test_mine[60]"], {})
+    report.close()
+    assert list(valid_cases(path)) == ["linux.e1000e.msix.outside.test_mine[60]"]
+
+
 @pytest.fixture
 def report(path: Path) -> JunitReport:
     return JunitReport(path, {"qemu": "10.0.13 debian:trixie"})

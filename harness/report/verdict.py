@@ -68,7 +68,8 @@ class TestName:
         """Take `test` (`suites/test_traffic.py::TestLengths::test_length[fe80::1]`) apart."""
         head, bracket, parameters = test.partition("[")
         file, *scopes = head.split("::")
-        path = PurePosixPath(file).with_suffix("")
+        # pytest names no file if it was given a single one from outside its root directory.
+        path = PurePosixPath(file or "outside").with_suffix("")
         if path.is_relative_to(_SUITES):
             path = path.relative_to(_SUITES)
         name = scopes.pop() if scopes else path.name
