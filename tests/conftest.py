@@ -68,13 +68,17 @@ class Ended:
     @property
     def cases(self) -> dict[str, Case]:
         """Every test case of the report by its name."""
-        found = {}
-        for case in ET.parse(self.junit).getroot().iter("testcase"):
-            what = next((part for part in case if part.tag in ("failure", "error", "skipped")), None)
-            outcome = "passed" if what is None else what.tag
-            message, text = ("", "") if what is None else (what.get("message", ""), what.text or "")
-            found[case.get("name", "")] = Case(outcome, message, text)
-        return found
+        return _cases_in(self.junit)
+
+
+def _cases_in(junit: Path) -> dict[str, Case]:
+    found = {}
+    for case in ET.parse(junit).getroot().iter("testcase"):
+        what = next((part for part in case if part.tag in ("failure", "error", "skipped")), None)
+        outcome = "passed" if what is None else what.tag
+        message, text = ("", "") if what is None else (what.get("message", ""), what.text or "")
+        found[case.get("name", "")] = Case(outcome, message, text)
+    return found
 
 
 class Run:
@@ -119,6 +123,16 @@ class Run:
         assert ready, f"the suite did not come to its mark within {DEADLINE_S:g} s:\n{self.output}"
         return os.read(self._marked, 4096).decode().strip()
 
+    def wait_passed(self, name: str) -> None:
+        """Wait until the report says that a test has passed: a worker goes on while its word of that is on its way."""
+        wait_until(f"the verdict of {name}", lambda: _cases_in(self.junit)[name].outcome == "passed")
+
+    @property
+    def junit(self) -> Path:
+        """The report; it is there once a test runs."""
+        profile = self.options[self.options.index("--profile") + 1]
+        return self.reports / Path(profile).name.removesuffix(".yaml") / "junit.xml"
+
     def go_on(self) -> None:
         """Let a test of the suite go on that reads from GO."""
         self._go.write_text("go")
@@ -133,8 +147,7 @@ class Run:
             status = self.process.wait(DEADLINE_S)
         except subprocess.TimeoutExpired:
             pytest.fail(f"the run did not end within {DEADLINE_S:g} s:\n{self.output}")
-        profile = self.options[self.options.index("--profile") + 1]
-        return Ended(status, self.output, self.reports / Path(profile).name.removesuffix(".yaml") / "junit.xml")
+        return Ended(status, self.output, self.junit)
 
     def guests(self) -> list[str]:
         """Return the command lines of QEMU processes that run in this run's directories."""

@@ -344,6 +344,7 @@ def test_ctrl_c_ends_guests_and_leaves_a_report_of_what_ran_and_what_did_not(
 ) -> None:
     run = start(WAITING, *how, *CELL)
     guest = int(run.wait_mark())
+    run.wait_passed("test_first")
     run.interrupt()
     ended = run.ended()
     assert ended.status == 2, ended.output

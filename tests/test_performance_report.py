@@ -164,6 +164,7 @@ WAITING = """
 def test_ctrl_c_leaves_what_was_measured(start: Start, processes: str) -> None:
     run = start(WAITING, "-n", processes, *CELLS, "-k", "igb")
     run.wait_mark()
+    run.wait_passed("test_first")
     run.interrupt()
     assert [one["measurement"] for one in measured(run.ended())] == ["rate"]
 
