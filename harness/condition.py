@@ -45,20 +45,18 @@ def condition(bed: Testbed) -> Condition:
 
 
 def _configuration(guest: Guest) -> Mapping[str, object]:
-    def settings(kind: SettingKind) -> Callable[[], object]:
-        return lambda: dict(guest.settings(kind))
-
     questions: Mapping[str, Callable[[], object]] = {
         "MTU": guest.mtu,
         "MAC address": guest.mac,
         "link": guest.link_settings,
         "rings": guest.rings,
-        **{str(kind): settings(kind) for kind in SettingKind},
     }
     told: dict[str, object] = {}
     for name, ask in questions.items():
         with suppress(Unsupported):
             told[name] = ask()
+    with suppress(Unsupported):
+        told |= {str(kind): values for kind, values in guest.all_settings().items()}
     return told
 
 
