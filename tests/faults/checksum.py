@@ -10,6 +10,7 @@ from harness.endpoint.headers import transport_of
 from harness.fault import Fault
 from harness.traffic.damage import damaged, flipped
 from tests.faults.cable import FROM, IPV4, IPV6, TO, changes, datagram, typed, zero_checksum
+from tests.faults.ethtool import edited
 from tests.faults.guest import in_guest
 
 
@@ -45,9 +46,8 @@ def give_one(frame: bytes) -> Iterable[bytes]:
     return (flipped(frame, transport_of(frame)[1] + 6),)
 
 
-CHECKSUMS_NOT_LEFT = """ethtool -K $nic tx off
-echo '/real/ethtool "$@" | sed "/tx-checksumming/s/: off/: on/"' | instead ethtool"""
-CHECKSUMS_LEFT = """echo '/real/ethtool "$@" | sed "/tx-checksumming/s/: on/: off/"' | instead ethtool"""
+CHECKSUMS_NOT_LEFT = "ethtool -K $nic tx off\n" + edited("-k", "/tx-checksumming/s/: off/: on/")
+CHECKSUMS_LEFT = edited("-k", "/tx-checksumming/s/: on/: off/")
 
 
 def checksum(*names: str) -> tuple[str, ...]:
@@ -126,11 +126,9 @@ FAULTS = (
             "segment_with_a_wrong_checksum_is_dropped[IPv6-on]",
         ),
         tampered=in_guest(
-            "cd /proc/net; cat snmp netstat snmp6 >/tmp/counted; at=$(command -v cat)\n"
-            "mkdir -p /real; cp $at /real/cat; rm $at\n"
-            "echo '#!/bin/sh\n"
-            'case $* in "snmp netstat snmp6") exec /real/cat /tmp/counted ;; *) exec /real/cat "$@" ;; esac\' >$at\n'
-            "chmod +x $at"
+            "cd /proc/net; cat snmp netstat snmp6 >/tmp/counted\n"
+            'echo \'case $* in "snmp netstat snmp6") exec /real/cat /tmp/counted ;; *) exec /real/cat "$@" ;; esac\' '
+            "| instead cat"
         ),
     ),
 )

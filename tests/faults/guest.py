@@ -14,7 +14,8 @@ pretend() {{ # FILE: reads as standard input does now; what is written to it has
     copy=$(mktemp); cat >$copy; mount --bind $copy $1
 }}
 instead() {{ # COMMAND: becomes the script on standard input, which finds the real one as /real/COMMAND
-    mkdir -p /real; at=$(command -v $1); mv $at /real/$1; (echo '#!/bin/sh'; cat) >$at; chmod +x $at
+    mkdir -p /real; at=$(command -v $1); (echo '#!/bin/sh'; cat) >/real/new; chmod +x /real/new
+    mv $at /real/$1; mv /real/new $at
 }}
 forever() {{ # COMMAND
     setsid sh -c "while :; do $1; done" </dev/null >/dev/null 2>&1 &

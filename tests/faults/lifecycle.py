@@ -22,12 +22,10 @@ def echo_number(number: int, kind: int) -> Frames:
 LATER_MTU = """echo 'case $* in *show*) /real/ip "$@" | if [ -e /tmp/asked ]; then sed s/:2000,/:1500,/; else cat; fi
 touch /tmp/asked ;; *) exec /real/ip "$@" ;; esac' | instead ip"""
 LATER_VECTOR = """echo '>/tmp/asked; exec /real/dmesg "$@"' | instead dmesg
-mkdir -p /real; at=$(command -v cat); mv $at /real/cat
-echo '#!/bin/sh
-case $* in
+echo 'case $* in
     /proc/interrupts) if [ -e /tmp/asked ]; then grep -v '$nic'-rx-0 $1; else /real/cat $1; fi ;;
     *) exec /real/cat "$@" ;;
-esac' >$at; chmod +x $at"""
+esac' | instead cat"""
 """Scripts after which the MTU is seen only the first time, and a vector's handler until somebody has read the log."""
 
 

@@ -55,9 +55,8 @@ FAULTS = (
             "link_storm_is_counted_sensibly",
         ),
         tampered=in_guest(
-            "mkdir -p /real; at=$(command -v cat); mv $at /real/cat\n"
-            """echo '#!/bin/sh\n/real/cat "$@"; case $* in */meminfo) echo >>/tmp/asked\n"""
-            """echo "Percpu: $(wc -c </tmp/asked)2000 kB" ;; esac' >$at; chmod +x $at"""
+            """echo '/real/cat "$@"; case $* in */meminfo) echo >>/tmp/asked\n"""
+            """echo "Percpu: $(wc -c </tmp/asked)2000 kB" ;; esac' | instead cat"""
         ),
     ),
     Fault(
@@ -83,10 +82,9 @@ FAULTS = (
         cell="e1000e/msix",
         tests=robustness("interrupt_storm_does_no_harm"),
         tampered=in_guest(
-            "mkdir -p /real; at=$(command -v cat); mv $at /real/cat\n"
-            """echo '#!/bin/sh\ncase $* in /proc/interrupts) """
+            """echo 'case $* in /proc/interrupts) """
             """exec sed "s/ *PCI-MSI/0 &/; s/  *[0-9]* *PCI-MSI/0&/" $1 ;; *) exec /real/cat "$@" ;; """
-            "esac' >$at; chmod +x $at"
+            "esac' | instead cat"
         ),
     ),
     Fault(

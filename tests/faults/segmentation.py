@@ -13,6 +13,7 @@ from harness.traffic.segmentation import sequence_of
 from harness.traffic.transmission import data_of
 from tests.faults.cable import FROM, TO, changes, exchange_words
 from tests.faults.checksum import repair
+from tests.faults.ethtool import edited
 from tests.faults.guest import in_guest
 
 SEGMENT = 500
@@ -74,9 +75,8 @@ def mergers() -> Impairment:
     return impair
 
 
-SEGMENTATION_NOT_LEFT = """ethtool -K $nic tso off
-echo '/real/ethtool "$@" | sed "/segmentation/s/: off/: on/"' | instead ethtool"""
-SEGMENTATION_LEFT = """echo '/real/ethtool "$@" | sed "/segmentation/s/: on/: off/"' | instead ethtool"""
+SEGMENTATION_NOT_LEFT = "ethtool -K $nic tso off\n" + edited("-k", "/segmentation/s/: off/: on/")
+SEGMENTATION_LEFT = edited("-k", "/segmentation/s/: on/: off/")
 
 
 def segmentation(*names: str) -> tuple[str, ...]:
