@@ -33,7 +33,7 @@ for feature in gro lro rxvlan txvlan; do ethtool -K $nic $feature off >/dev/null
 most=$(ip -d link show dev $nic | sed -n 's/.* maxmtu \\([0-9]*\\) .*/\\1/p')
 if test "${{most:-0}}" -gt 1500; then ip link set $nic mtu $most || exit; fi
 ip link set $nic up || exit
-timeout 15 sh -c "until grep -q 1 /sys/class/net/$nic/carrier 2>/dev/null; do sleep 0.02; done" && exit
+timeout 15 sh -c "until grep -q 1 /sys/class/net/$nic/carrier 2>/dev/null; do sleep 0.1; done" && exit
 echo "it has no link: is the cable plugged, and the DUT's interface up?" >&2; exit 1
 """
 """In braces: the interface. A maximum of 0 is none (dummy, some virtual interfaces)."""

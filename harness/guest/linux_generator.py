@@ -15,7 +15,7 @@ for what in "count {count}" "clone_skb 0" "pkt_size {octets}" "delay 0" "dst_mac
     echo $what >{interface}
 done
 echo start >pgctrl
-timeout {deadline_s} sh -c 'until grep -q "^Result: OK: [0-9]*(" {interface}; do sleep 0.02; done'
+timeout {deadline_s} sh -c 'until grep -q "^Result: OK: [0-9]*(" {interface}; do sleep 0.1; done'
 """
 """pktgen sends from port 9 to port 9 unless it is told other ones. `start` lasts until all is sent, unless the kernel's
 thread did not begin within 100 ms (net/core/pktgen.c, pktgen_run_all_threads)."""

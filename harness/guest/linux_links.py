@@ -25,8 +25,8 @@ class LinuxLinks(LinuxSystem, LinkOperations):
     """The interface's carrier."""
 
     def wait_link(self, up: bool) -> bool:
-        """Poll the carrier, for which sysfs has no event."""
-        return self._wait(f"grep -q {int(up)} /sys/class/net/{self.interface}/carrier 2>/dev/null").status == 0
+        """Poll the carrier."""
+        return self._await_carrier(up).status == 0
 
     def open_interface(self) -> None:
         """Set the interface up."""

@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection, Sequence
 
 from harness.errors import NicproofError, Unsupported
-from harness.guest.linux_system import LinuxSystem
+from harness.guest.linux_system import LinuxSystem, refusal
 from harness.guest.queues import QueueOperations, Rings
 from harness.traffic.flows import Flow, FlowKind, HashField, Transport
 
@@ -113,8 +113,8 @@ class LinuxQueues(LinuxSystem, QueueOperations):
         # Added rule with ID 15
         source, target = flow.ports
         match = f"src-ip {flow.source} dst-ip {flow.target} src-port {source} dst-port {target}"
-        done = self._ssh.run(f"ethtool -N {self.interface} flow-type {_flow_type(flow.kind)} {match} action {queue}")
-        return done.stderr.strip().partition("\n")[0] or f"status {done.status}" if done.status else ""
+        command = f"ethtool -N {self.interface} flow-type {_flow_type(flow.kind)} {match} action {queue}"
+        return refusal(self._ssh.run(command))
 
     def _rings(self) -> tuple[Rings, Rings]:
         said = self._ssh.run(f"ethtool -g {self.interface}").stdout
