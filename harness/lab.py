@@ -16,13 +16,14 @@ from harness.endpoint.bootstrap import start_worker
 from harness.endpoint.far import far_station
 from harness.endpoint.place import SshPlace
 from harness.errors import InputError, NicproofError, Unsupported
+from harness.fate import first_crash
 from harness.guest.base import Guest
 from harness.guest.linux import LinuxGuest
 from harness.guest.ssh import Ssh
 from harness.readiness import settle
 from harness.station import DUT, NETWORK
 from harness.supply import Supply
-from harness.testbed import Testbed, first_crash
+from harness.testbed import Testbed
 
 _SET_UP = """
 nic={interface}; ip6=/proc/sys/net/ipv6/conf/$nic; functions=/sys/class/net/$nic/device/sriov_numvfs

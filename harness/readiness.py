@@ -7,13 +7,14 @@ from contextlib import suppress
 
 from harness.endpoint.cable import Direction
 from harness.errors import InputError, NicproofError
+from harness.fate import BLUE_SCREEN, told_machine
 from harness.profile import Typed
 from harness.qemu.console import Console
 from harness.qemu.monitor import MonitorLost
 from harness.qemu.process import QemuDied
 from harness.qemu.screen import StillScreen
 from harness.station import DUT
-from harness.testbed import BLUE_SCREEN, Testbed
+from harness.testbed import Testbed
 
 FUNCTION_READY = "nicproof: function ready"
 FAILED = "nicproof: failed: (.*)"
@@ -106,7 +107,7 @@ def _crash(bed: Testbed, screen: StillScreen | None) -> str | None:
     if screen is not None and screen.is_blue:
         return BLUE_SCREEN
     with suppress(NicproofError):  # that QEMU is gone is found elsewhere
-        return bed.fate(may_reset=True)
+        return told_machine(bed.vm.monitor, may_reset=True)
     return None
 
 

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from harness import rundir
+from harness import fate, rundir
 from harness.cell import Cell
 from harness.endpoint.cable import Cable, Impairment
 from harness.endpoint.far import FarStation
@@ -29,7 +29,6 @@ from harness.guest.winxp import WinXpGuest, hardware_id
 from harness.image import BootImage
 from harness.image.windows.inf import WINDOWS
 from harness.qemu import machine
-from harness.qemu.console import ConsoleTimeout
 from harness.qemu.interrupts import Delivery, Programmed, Trace, own
 from harness.qemu.line import LineState, find_line, line_state
 from harness.qemu.pci import Bdf, PciFunction, PciView
@@ -38,24 +37,6 @@ from harness.qemu.process import QemuProcess
 from harness.qemu.screen import Screen
 
 LONGEST_WAIT_S = 1.0
-BLUE_SCREEN = "it shows a blue screen"
-_FATES = {
-    "RESET": "it reset its machine",
-    "SHUTDOWN": "it switched its machine off",
-    "GUEST_PANICKED": "it told its machine that it has panicked",
-}
-_CRASH = re.compile(
-    r"^.*(?:Kernel panic - not syncing|Oops: |BUG: |WARNING: CPU|WARNING: .* at |general protection fault|"
-    r"Out of memory: Killed|nicproof: failed: ).*$",
-    re.MULTILINE,
-)
-"""What a Linux kernel (lib/bug.c, kernel/panic.c), or the guest's own start, says when something broke."""
-
-
-def first_crash(log: str) -> str | None:
-    """Return the first line of a console or a kernel's log that says that something broke."""
-    found = _CRASH.search(log)
-    return found[0].strip() if found else None
 
 
 @dataclass
@@ -380,50 +361,21 @@ class Testbed:
         """Return how the guest said or showed that it broke, or None: on its console, to its machine, on its screen."""
         if (line := self.crash_on_console()) is not None:
             return line
-        return self._end or (None if self._closed else self._crash_by_monitor())
-
-    def _crash_by_monitor(self) -> str | None:
-        if self.vm.killed:
-            return None
-        with suppress(NicproofError):  # that QEMU is gone is found elsewhere
-            if (event := self.fate()) is not None:
-                return event
-            if self.screen and self.screen.picture().is_blue_screen:
-                return BLUE_SCREEN
-        return None
-
-    def fate(self, *, may_reset: bool = False) -> str | None:
-        """Return the first thing by which the guest ended its own life, or None.
-
-        Args:
-            may_reset: a reset is none, as while it boots.
-
-        Raises:
-            NicproofError: QEMU is gone.
-        """
-        for event in self.vm.monitor.fate():
-            if (name := event["event"]) != "RESET" or not may_reset:
-                return _FATES[name]
-        return None
+        return self._end or (None if self._closed else fate.crash_of_machine(self.vm, self.screen))
 
     def crash_on_console(self) -> str | None:
         """Return the first line of the console in which the guest said that it broke, or None."""
-        said = self.vm.console.text
-        found = _CRASH.search(said)
-        if found is not None and found.end() == len(said):
-            with suppress(ConsoleTimeout):  # it is still saying why
-                self.vm.console.wait_for("\n", 1.0, found.start())
-        return first_crash(self.vm.console.text)
+        return fate.crash_on_console(self.vm.console)
 
     @property
     def panicked(self) -> bool:
         """Whether the guest's kernel has stopped for good: no question to it would be answered."""
-        return "Kernel panic - not syncing" in self.vm.console.text
+        return fate.panicked(self.vm.console)
 
     def close(self) -> None:
         """End the guest and everything that belongs to it. May be called twice."""
         if not self._closed:
-            self._end, self._closed = self._end or self._crash_by_monitor(), True
+            self._end, self._closed = self._end or fate.crash_of_machine(self.vm, self.screen), True
         self.log_out()
         self._endings.close()
         self.cable.close()
