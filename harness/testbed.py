@@ -303,6 +303,7 @@ class Testbed:
             host_key=self.image.host_key,
             disabled_algorithms={str(kind): names for kind, names in disabled.items()},
             encoding=self.cell.profile.encoding,
+            posix=self.cell.profile.os == "linux",
         )
 
     def transport(self, deadline_s: float = 60.0) -> Transport:

@@ -4,6 +4,7 @@ A host is a process that holds the namespaces. Its SSH server is started for eac
 loopback in its place: so nothing but the cable is in the host's own network.
 """
 
+import os
 import socket
 import subprocess
 import threading
@@ -11,9 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
+import pytest
+
 from harness.image.keys import GuestKeys, guest_keys
 from harness.image.root import debian_root
 
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may make hosts of network namespaces")
 _START = """
 mount --bind /dev {root}/dev && mount -t proc proc {root}/proc && mount -t sysfs sysfs {root}/sys &&
 echo there && exec chroot {root} sleep infinity

@@ -1,6 +1,5 @@
 """A DUT that is no virtual machine of ours: an interface of a real host, and another host at the cable's far end."""
 
-import os
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -12,7 +11,7 @@ import pytest
 from harness.endpoint.place import parse_place
 from harness.errors import InputError
 from tests.conftest import PROJECT, clean_environment
-from tests.lab import Host, connect, unpack_debian
+from tests.lab import Host, connect, needs_root, unpack_debian
 
 CELL = ("--profile", "linux", "--nic", "virtio-net", "--irq", "msix")
 RULES = {
@@ -27,7 +26,6 @@ RULES = {
     "test_guest_claims_the_vectors_that_the_device_has": "what belongs to a PCI function: the interface dut is none",
 }
 """Whether a rule can be judged here, or the reason why not: a veth pair is a cable, and no PCI function."""
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may make hosts of network namespaces")
 
 
 @pytest.fixture(scope="module")

@@ -36,7 +36,7 @@ class SshPlace:
         Raises:
             SshError: nobody answers, with another key than the recorded one, or we are not let in.
         """
-        return Ssh((self.host, self.port), user=self.user, key=self.key, host_key=self.host_key)
+        return Ssh((self.host, self.port), user=self.user, key=self.key, host_key=self.host_key, posix=True)
 
 
 def parse_place(option: str, wish: str) -> SshPlace:

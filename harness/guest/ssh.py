@@ -11,6 +11,7 @@ import paramiko
 
 from harness.errors import InputError, Unsupported
 from harness.guest.ssh_offer import KINDS, nothing_in_common, read_offer
+from harness.guest.standing_shell import StandingShell
 from harness.guest.transport import Completed, TransportError, stdout_of, text_of
 from harness.yaml_source import nearest
 
@@ -40,6 +41,7 @@ class Ssh:
         host_key: str | None,
         disabled_algorithms: Mapping[str, Sequence[str]] | None = None,
         encoding: str = "utf-8",
+        posix: bool = False,
         deadline_s: float = 20.0,
     ) -> None:
         """Connect and log in.
@@ -52,6 +54,7 @@ class Ssh:
                 loopback reaches and whose key nobody has recorded.
             disabled_algorithms: what is not to be used, by paramiko's names for the kinds.
             encoding: what the guest's programs print in.
+            posix: its commands are for a POSIX shell; one serves them all.
             deadline_s: for each step.
 
         Raises:
@@ -66,6 +69,7 @@ class Ssh:
             raise SshError(f"cannot reach SSH at {where}: {error.strerror or error}") from None
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._address, self._deadline_s, self.encoding = address, deadline_s, encoding
+        self._shell = StandingShell(lambda: self.start("exec sh")) if posix else None
         try:
             self._transport = paramiko.Transport(connection, disabled_algorithms=disabled)
         except (paramiko.SSHException, EOFError, OSError) as error:
@@ -126,16 +130,8 @@ class Ssh:
             Unsupported: the guest has no such command.
         """
         try:
-            channel = self._transport.open_session(timeout=self._deadline_s)
-            channel.settimeout(deadline_s)
-            channel.exec_command(command)
-            if stdin:
-                channel.sendall(stdin)
-            channel.shutdown_write()
-            out = channel.makefile("rb").read()
-            err = channel.makefile_stderr("rb").read()
-            status = channel.recv_exit_status()
-            channel.close()
+            ended = self._shell.run(command, deadline_s) if self._shell and not stdin else None
+            out, err, status = ended or self._run_alone(command, deadline_s, stdin)
         except TimeoutError:
             raise SshError(f"in the guest, {command!r} did not end within {deadline_s:g} s") from None
         except (paramiko.SSHException, EOFError, OSError) as error:
@@ -145,6 +141,20 @@ class Ssh:
             # sh: 1: ethtool: not found
             raise Unsupported(f"the guest lacks a tool: {completed.stderr.strip() or command}")
         return completed
+
+    def _run_alone(self, command: str, deadline_s: float, stdin: bytes) -> tuple[bytes, bytes, int]:
+        """Run a command in a shell of its own; return what it printed on both outputs, and its exit status."""
+        channel = self._transport.open_session(timeout=self._deadline_s)
+        channel.settimeout(deadline_s)
+        channel.exec_command(command)
+        if stdin:
+            channel.sendall(stdin)
+        channel.shutdown_write()
+        out = channel.makefile("rb").read()
+        err = channel.makefile_stderr("rb").read()
+        status = channel.recv_exit_status()
+        channel.close()
+        return out, err, status
 
     def check(self, command: str, *, deadline_s: float = 60.0, stdin: bytes = b"") -> str:
         """Run a command that must end with status 0 and return what it printed.
