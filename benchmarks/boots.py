@@ -5,9 +5,9 @@ from pathlib import Path
 
 from benchmarks.setting import Setting, answer, clock
 from harness import rundir
-from harness.launcher import ENDPOINT_DEADLINE_S, ENDPOINT_READY
 from harness.qemu import machine
 from harness.qemu.process import QemuProcess
+from harness.readiness import wait_for_endpoint
 from harness.testbed import Testbed
 
 INIT_SAYS = "benchmark: init"
@@ -88,7 +88,7 @@ def memory_of_boot(setting: Setting) -> float:
     try:
         bed = setting.launcher.boot(setting.cell, setting.image, directory / "memory")
         try:
-            bed.vm.console.wait_for(ENDPOINT_READY, ENDPOINT_DEADLINE_S)
+            wait_for_endpoint(bed)
             return memory_mb(bed)
         finally:
             bed.close()

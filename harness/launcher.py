@@ -21,22 +21,20 @@ from harness.image.content import joined_hash
 from harness.image.windows.inf import WINDOWS
 from harness.image.windows.own_package import OwnPackage
 from harness.own import own_package
-from harness.profile import BuiltImage, DiskImage
+from harness.profile import DiskImage
 from harness.qemu import machine, snapshot
 from harness.qemu.accel import Accel
 from harness.qemu.binary import Qemu
 from harness.qemu.image_tool import ImageToolFailed, image_tool
 from harness.qemu.monitor import MonitorLost
 from harness.qemu.process import QemuProcess
-from harness.readiness import SETTLE_DEADLINE_S, make_function, settle, wait_ready
+from harness.readiness import SETTLE_DEADLINE_S, make_function, settle, wait_for_endpoint, wait_ready
 from harness.report.progress import report_phase
 from harness.testbed import Testbed
 
 _log = logging.getLogger(__name__)
 
 UEFI = "uefi-variables.fd"
-ENDPOINT_READY = "nicproof: endpoint ready"
-ENDPOINT_DEADLINE_S = 180.0
 FIRST_SIGHT_DEADLINE_S = 300.0
 """For a Windows that sees a NIC in this slot for the first time: SSH may answer before its driver is there."""
 
@@ -252,8 +250,7 @@ class Launcher:
         ssh = testbed.connect()
         try:
             ssh.check("true")
-            if isinstance(testbed.cell.profile.image, BuiltImage):
-                testbed.vm.console.wait_for(ENDPOINT_READY, ENDPOINT_DEADLINE_S)
+            if wait_for_endpoint(testbed):
                 return
             try:
                 leave_worker(ssh)

@@ -5,10 +5,11 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
+from harness.endpoint.bootstrap import START_DEADLINE_S
 from harness.endpoint.cable import Direction
 from harness.errors import InputError, NicproofError
 from harness.fate import BLUE_SCREEN, told_machine
-from harness.profile import Typed
+from harness.profile import BuiltImage, Typed
 from harness.qemu.console import Console
 from harness.qemu.monitor import MonitorLost
 from harness.qemu.process import QemuDied
@@ -18,7 +19,10 @@ from harness.testbed import Testbed
 
 FUNCTION_READY = "nicproof: function ready"
 FAILED = "nicproof: failed: (.*)"
+FUNCTION_DEADLINE_S = 60.0
+"""For a virtual function, which takes 2 to 4 s; a guest that cannot make it says so itself, and sooner."""
 SETTLE_DEADLINE_S = 15.0
+ENDPOINT_READY = "nicproof: endpoint ready"
 
 
 class BootFailure(NicproofError):
@@ -150,9 +154,25 @@ def make_function(bed: Testbed) -> None:
     console = bed.vm.console
     start = len(console.text)
     console.send("\n")
-    if why := console.wait_for(f"{FUNCTION_READY}|{FAILED}", SETTLE_DEADLINE_S, start)[1]:
+    if why := console.wait_for(f"{FUNCTION_READY}|{FAILED}", FUNCTION_DEADLINE_S, start)[1]:
         raise NicproofError(f"the guest could not make the virtual function: {why}")
     settle(bed)
+
+
+def wait_for_endpoint(bed: Testbed, heard: int = 0) -> bool:
+    """Wait until the endpoint is loaded that a guest starts by itself; return whether this one does.
+
+    Args:
+        bed: the guest's.
+        heard: how much its console had said before, in characters.
+
+    Raises:
+        ConsoleTimeout: the guest did not say so.
+    """
+    starts = isinstance(bed.cell.profile.image, BuiltImage) and bed.cell.profile.control != "none"
+    if starts:
+        bed.vm.console.wait_for(ENDPOINT_READY, START_DEADLINE_S, heard)
+    return starts
 
 
 def reboot(bed: Testbed, *, with_link: bool = True) -> None:
@@ -171,6 +191,7 @@ def reboot(bed: Testbed, *, with_link: bool = True) -> None:
     bed.vm.monitor.execute("system_reset")
     wait_ready(bed, heard)
     bed.vm.monitor.forget_fate()  # SeaBIOS, which finds that it has run before, resets the machine once more
+    wait_for_endpoint(bed, heard)  # who asked for it sooner would have a second one started
     if with_link:
         settle(bed)
 
