@@ -230,7 +230,7 @@ def test_echo_request_with_a_wrong_checksum_is_not_answered(cell: Cell, wire: Wi
     cell.needs(family.echo)
     sound, spoilt = (echo_frame(family, family.request, WIRE, DUT, 1, data) for data in (SOUND[0], SPOILT[0]))
     bad = [*damaged(spoilt), *(damaged_header(spoilt) if family is IPV4 else ())]
-    with wire.capture(family.is_icmp(family.reply)) as replies:
+    with wire.capture(family.is_echo(family.reply)) as replies:
         wire.send(*bad, sound)
         wrong = difference([SOUND[0]], [data_of(reply) for reply in replies.wait(1, DEADLINE_S)])
     assert not wrong, f"of the data in the answers to {len(bad)} requests with a bit wrong and a sound one, {wrong}"

@@ -106,5 +106,5 @@ def test_every_echo_request_is_answered(cell: Cell, wire: Wire, measure: Measure
     cell.needs(IPV4.echo)
     data = random_payloads([IPV4.echo_octets(octets)] * REQUESTS)
     requests = [padded(request) for request in echoes(IPV4, IPV4.request, WIRE, DUT, data)]
-    took = round_trips(wire, requests, IPV4.is_icmp(IPV4.reply))
+    took = round_trips(wire, requests, IPV4.is_echo(IPV4.reply))
     _measure_round_trips(measure, "echo round trip", took)

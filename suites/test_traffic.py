@@ -167,7 +167,7 @@ def test_request_in_fragments_is_answered_whole(cell: Cell, wire: Wire, family: 
         for kind, sender, receiver in ((family.request, WIRE, DUT), (family.reply, DUT, WIRE))
     )
     parts = list(fragments(family, request[family.headers :], SHORT_MTU))
-    with wire.capture(family.is_icmp(family.reply)) as replies:
+    with wire.capture(family.is_echo(family.reply)) as replies:
         wire.send(*(parts if order == "in-order" else reversed(parts)))
         wrong = difference([blanked(due)], [blanked(reply) for reply in replies.wait(1, DEADLINE_S)])
     assert not wrong, f"of the answer to an echo request of {FRAGMENTED} octets in {len(parts)} fragments, {wrong}"

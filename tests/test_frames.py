@@ -242,6 +242,16 @@ def test_is_icmp_tells_the_families_apart() -> None:
         assert not other.is_icmp(other.reply)(reply)
 
 
+def test_is_echo_tells_ours_from_what_others_have_asked() -> None:
+    for family in (IPV4, IPV6):
+        (reply,) = frames.echoes(family, family.reply, DUT, WIRE, [bytes(18)])
+        at = family.headers + 4
+        other = reply[:at] + b"\x7a\xfd" + reply[at + 2 :]
+        assert family.is_echo(family.reply)(reply)
+        assert not family.is_echo(family.request)(reply)
+        assert not family.is_echo(family.reply)(other)
+
+
 def test_neighbours_own_echo_is_sound() -> None:
     """The suite's ping from the guest is answered by the neighbour: its reply is the one that is due."""
     dut = Dut()

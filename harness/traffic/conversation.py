@@ -106,7 +106,7 @@ class Conversation:
 @contextmanager
 def conversation(wire: Wire) -> Iterator[Conversation]:
     """Keep asking the DUT for echoes while a block runs, a hundred a second as long as they are answered."""
-    with wire.capture(IPV4.is_icmp(IPV4.reply)) as replies:
+    with wire.capture(IPV4.is_echo(IPV4.reply)) as replies:
         talk = Conversation(wire, replies)
         with in_background(talk.ask, LOAD_INTERVAL_S):
             yield talk

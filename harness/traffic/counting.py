@@ -13,6 +13,8 @@ FCS = 4
 """Octets (IEEE 802.3-2022, 3.2.9)."""
 DEADLINE_S = 10.0
 """For a counter to say what it must, when all has passed: drivers refresh some of them every two seconds only."""
+STILL_S = 3.0
+"""Counters that have said the same for so long say it for good."""
 PAUSE_S = 0.1
 """Between two readings that are waited with: counters announce nothing, and to read them without a pause would keep the
 guest from what it is to count."""
@@ -85,17 +87,21 @@ class Window:
         )
 
     def compare(self, pick: Callable[[Statistics], Picked]) -> tuple[Picked, Picked]:
-        """Return what must have been counted and what is, as soon as they are the same, or at the deadline."""
+        """Return what must have been counted and what is, as soon as they are the same, or for good."""
         return self._until(lambda: pick(self.passed()), pick)
 
     def until(self, expected: object, pick: Callable[[Statistics], object]) -> object:
-        """Return what is counted, as soon as it is what is expected, or at the deadline."""
+        """Return what is counted, as soon as it is what is expected, or for good."""
         return self._until(lambda: expected, pick)[1]
 
     def _until(self, expect: Callable[[], Picked], pick: Callable[[Statistics], Picked]) -> tuple[Picked, Picked]:
         end = time.monotonic() + DEADLINE_S
+        before, still_until = None, end
         while True:
             pair = expect(), pick(self._read() - self._base)
-            if pair[0] == pair[1] or time.monotonic() > end:
+            now = time.monotonic()
+            if pair != before:
+                before, still_until = pair, now + STILL_S
+            if pair[0] == pair[1] or now > min(end, still_until):
                 return pair
             time.sleep(PAUSE_S)

@@ -191,7 +191,7 @@ def exchange_echoes(
     last_request = padded(echo_frame(family, family.request, WIRE, DUT, _LAST, bytes(18)))
     last_reply = blanked(padded(echo_frame(family, family.reply, DUT, WIRE, _LAST, bytes(18))))
     wanted = 1 + (len(requests) if delivered is None else delivered)
-    with wire.capture(family.is_icmp(family.reply)) as replies:
+    with wire.capture(family.is_echo(family.reply)) as replies:
         for first in range(0, len(requests), IN_FLIGHT):
             some = requests[first : first + IN_FLIGHT]
             wire.send(*some)
@@ -211,6 +211,7 @@ def exchange_every_echo(wire: Wire, family: Family, data: Sequence[bytes]) -> tu
     nothing of the NIC: it is asked once more when the others are done.
     """
     requests, due = _requests_and_replies(family, data)
+    # Whatever identifier a reply has: one that is asked for again because its own came garbled would hide that.
     with wire.capture(family.is_icmp(family.reply)) as replies:
         unanswered = count = 0
         for first in range(0, len(requests), IN_FLIGHT):

@@ -65,6 +65,14 @@ class Family:
         ether_type, protocol, code = (b"\x08\x00", 23, 1) if self.layer is IP else (b"\x86\xdd", 20, 58)
         return lambda seen: seen[12:14] == ether_type and (seen[protocol], seen[self.headers]) == (code, kind)
 
+    def is_echo(self, kind: int) -> Callable[[bytes], bool]:
+        """Return what tells whether a frame is an echo of this type, of this family, with the identifier of ours.
+
+        A guest may still be answering what others have asked, such as random frames on another of its queues.
+        """
+        is_icmp, at, identifier = self.is_icmp(kind), self.headers + 4, _ECHO_ID.to_bytes(2, "big")
+        return lambda seen: is_icmp(seen) and seen[at : at + 2] == identifier
+
 
 IPV4 = Family("IPv4", IP, WIRE.ip, DUT.ip, HEADER + 20, "icmp-echo", request=8, reply=0)
 IPV6 = Family("IPv6", IPv6, WIRE.ip6, DUT.ip6, HEADER + 40, "icmpv6", request=128, reply=129)

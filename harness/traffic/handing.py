@@ -14,7 +14,7 @@ from harness.endpoint.wire import Wire
 from harness.guest.base import Guest
 from harness.station import DUT, TAGGED_WIRE, WIRE, Station
 from harness.traffic.exchange import DEADLINE_S
-from harness.traffic.frames import IPV4, Family, mac_octets
+from harness.traffic.frames import IPV4, Family, difference, mac_octets
 from harness.traffic.transmission import DISCARD, Carrier, data_of, payloads_of
 
 
@@ -78,6 +78,15 @@ class Sent:
         states = checksum_states(self.handed)
         wrong = not to_the_driver and states != {RIGHT}
         return f"expected right checksums handed to the driver, seen {sorted(states)}" if wrong else ""
+
+    def altered(self, payloads: Sequence[bytes]) -> str:
+        """Say which payload the driver was not handed, or which it did not send as and when it was handed it.
+
+        In what order it is handed them is not the driver's matter: about once in a hundred times Linux exchanges some
+        that were sent just after a feature had changed.
+        """
+        handed = payloads_of(self.handed)
+        return difference(sorted(payloads), sorted(handed)) or difference(handed, payloads_of(self.seen))
 
 
 @dataclass(frozen=True)
