@@ -40,7 +40,8 @@ def condition(bed: Testbed) -> Condition:
     """Return the DUT's present condition."""
     guest = bed.guest
     claimed = tuple(vector.index for vector in guest.interrupts().vectors) if guest.claims else ()
-    vectors = (bed.function().vectors_granted, str(device_witness(bed).mode), claimed)
+    device = device_witness(bed)
+    vectors = (device.function.vectors_granted, str(device.mode), claimed)
     return Condition(vectors, _configuration(guest))
 
 

@@ -16,6 +16,9 @@ from pathlib import Path
 import pytest
 
 from harness import rundir
+from harness.launcher import Launcher
+from harness.qemu.accel import choose_accel
+from harness.qemu.binary import find_qemu
 
 PROJECT = Path(__file__).resolve().parents[1]
 DEADLINE_S = 300.0
@@ -178,6 +181,13 @@ class Run:
                 continue
         self.process.wait(30)
         os.close(self._marked)
+
+
+@pytest.fixture(scope="module")
+def launcher() -> Launcher:
+    """Return one that emulates, so that whoever has KVM tests the same."""
+    qemu = find_qemu()
+    return Launcher(qemu, choose_accel(qemu, "tcg"))
 
 
 Start = Callable[..., Run]

@@ -13,8 +13,6 @@ from harness.cell import Cell, select_cells
 from harness.image import build_image
 from harness.launcher import Launcher
 from harness.profile import load_profile
-from harness.qemu.accel import choose_accel
-from harness.qemu.binary import find_qemu
 from harness.qemu.screen import Picture
 from harness.readiness import BootFailure
 from harness.testbed import Testbed
@@ -41,12 +39,6 @@ QUIET_S = 2.0
 
 Paint = Callable[..., Cell]
 Boot = Callable[..., Testbed]
-
-
-@pytest.fixture(scope="module")
-def launcher() -> Launcher:
-    qemu = find_qemu()
-    return Launcher(qemu, choose_accel(qemu, "tcg"))
 
 
 @pytest.fixture

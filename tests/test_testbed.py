@@ -20,17 +20,9 @@ from harness.image import build_image
 from harness.launcher import Launcher
 from harness.moving import save_and_restore
 from harness.profile import Ready, SshProfile
-from harness.qemu.accel import choose_accel
-from harness.qemu.binary import find_qemu
 from harness.readiness import BootFailure, reboot, wait_ready
 from harness.station import DUT
 from harness.testbed import Testbed
-
-
-@pytest.fixture(scope="module")
-def launcher() -> Launcher:
-    qemu = find_qemu()
-    return Launcher(qemu, choose_accel(qemu, "tcg"))
 
 
 @pytest.fixture(scope="module")
