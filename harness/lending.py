@@ -1,17 +1,23 @@
 """Who has which guest: each test gets a pristine one, or one that those before it have left fit for it."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Set
+from contextlib import suppress
 
 import pytest
 
 from harness.cell import Cell
 from harness.driver_install import NotInstalled
 from harness.errors import NicproofError
+from harness.guest.state import State
 from harness.qemu.process import QemuDied
 from harness.readiness import BootFailure
 from harness.report.progress import report_phase
 from harness.supply import Supply
 from harness.testbed import Testbed
+
+WORTH_S = 2.0
+"""What takes longer to be put back on a cell is not tried again: a new guest, made meanwhile, is there sooner."""
 
 
 def cell_parameter(item: pytest.Item) -> object:
@@ -39,8 +45,9 @@ class Lender:
 
         Args:
             isolation: what has a guest to itself. "fork": each case. "rule": the cases of one test function, and what
-                comes after them as long as nothing has changed the guest; a test marked `own_guest`, or on a testbed
-                that does not last, as with "fork". "cell": all tests of a cell.
+                comes after them as long as the guest is as it was, because nothing was changed or because all of it
+                could be put back; each case of a test marked `own_settings` finds it so too; a test marked `own_guest`,
+                or on a testbed that does not last, as with "fork". "cell": all tests of a cell.
         """
         self._isolation = isolation
         self.served: list[str] = []
@@ -51,15 +58,25 @@ class Lender:
         self._recorded = 0
         self._test = ""
         self._next: Cell | None = None
-        self._own_guest = self._same_rule_next = False
+        self._own_guest = self._same_rule_next = self._next_shares = False
+        self._states: dict[str, State] = {}
+        self._too_slow: set[tuple[str, Set[str]]] = set()
 
     def begin(self, item: pytest.Item, following: pytest.Item | None) -> None:
         """Take notice of the test that comes now and of the one behind it."""
         self._test = item.nodeid
+        self._own_guest = self._has_own(item)
+        self._next, self._same_rule_next, self._next_shares = None, False, False
+        if following is not None:
+            self._next = cell_of(following)
+            same_rule = _rule(following) == _rule(item)
+            self._same_rule_next = same_rule and item.get_closest_marker("own_settings") is None
+            self._next_shares = self._next == cell_of(item) and not self._has_own(following)
+
+    def _has_own(self, item: pytest.Item) -> bool:
+        """Return whether each case of a test has a guest to itself."""
         marked = item.get_closest_marker("own_guest") is not None
-        self._own_guest = self._isolation == "fork" or (self._isolation == "rule" and marked)
-        self._next = cell_of(following) if following is not None else None
-        self._same_rule_next = following is not None and _rule(following) == _rule(item)
+        return self._isolation == "fork" or (self._isolation == "rule" and marked)
 
     def lend(self, source: Supply, cell: Cell) -> Testbed:
         """Return a testbed of the cell for the present test.
@@ -95,6 +112,9 @@ class Lender:
         bed = source.testbed(cell)
         bed.take_as_pristine()
         report_phase(cell.id, "tests")
+        if self._isolation == "rule" and bed.lasting and cell.id not in self._states:
+            with suppress(NicproofError):  # then nothing can be put back
+                self._states[cell.id] = bed.guest.state()
         if self._next == cell and self._isolation != "cell":
             source.expect(cell)
         return bed
@@ -110,11 +130,30 @@ class Lender:
         began = passed or bed.changed or len(bed.cable.records) != self._recorded
         if not began:
             self.served.pop()
-        fit = bed.lasting and (self._same_rule_next or not bed.changed)
-        if self._isolation == "cell" or (not self._own_guest and (not began or (passed and fit))):
+        if self._isolation == "cell" or not (self._own_guest or began) or (passed and self._goes_on(bed)):
             self._left = bed
         else:
             bed.close()
+
+    def _goes_on(self, bed: Testbed) -> bool:
+        """Return whether the next test can have this one's testbed; it is put back for that if need be."""
+        if self._own_guest or not bed.lasting:
+            return False
+        return self._same_rule_next or not bed.changed or (self._next_shares and self._put_back(bed))
+
+    def _put_back(self, bed: Testbed) -> bool:
+        """Make a testbed as it was, if nothing stands against it."""
+        state, kind = self._states.get(bed.cell.id), (bed.cell.id, bed.asked)
+        if state is None or kind in self._too_slow:
+            return False
+        began = time.monotonic()
+        try:
+            return bed.put_back(state)
+        except NicproofError:
+            return False
+        finally:
+            if time.monotonic() - began > WORTH_S:
+                self._too_slow.add(kind)
 
     def close(self) -> None:
         """End the testbed that no test uses any more."""

@@ -59,8 +59,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         choices=("fork", "rule", "cell"),
         default="rule",
         help="what has a guest to itself: fork, each case; rule (default), the cases of one test function, and what "
-        "comes after them as long as nothing has changed the guest; cell, all tests of a cell, for speed while "
-        "developing",
+        "comes after them as long as the guest is as it was or could be put back; cell, all tests of a cell, for speed "
+        "while developing",
     )
     group.addoption("--keep", action="store_true", help="leave a failed test's guest running and say how to get in")
     group.addoption("--reports", default="reports", metavar="DIR", help="where reports go (default: reports)")
@@ -91,6 +91,7 @@ def pytest_configure(config: pytest.Config) -> None:
     is_worker = hasattr(config, "workerinput")
     if not is_worker:
         show_messages()
+    config.addinivalue_line("markers", "own_settings: each case of a test finds the settings that a guest starts with")
     recorder = None
     if not is_worker:
         recorder = Recorder(config, Path(config.getoption("reports")), wish)

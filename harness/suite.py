@@ -22,7 +22,10 @@ def applies_to(cells: Callable[[Cell], bool]) -> Callable[[Test], Test]:
 
 
 own_guest = pytest.mark.own_guest
-"""Each case has a guest to itself: it floods or confuses one, or would find what the case before has made."""
+"""Each case has a guest to itself: it floods or confuses one, or judges all that a guest has done so far."""
+
+own_settings = pytest.mark.own_settings
+"""Each case finds the settings that a guest starts with, not what the case before it has made."""
 
 
 def length_id(octets: int) -> str:

@@ -3,6 +3,7 @@
 A testbed holds both ends of the DUT's cable: the guest that drives the DUT, and the wire with the station at its end.
 """
 
+import logging
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -20,9 +21,11 @@ from harness.errors import NicproofError
 from harness.guest.base import Guest
 from harness.guest.cygwin import CygwinShell, is_cygwin
 from harness.guest.linux import LinuxGuest
+from harness.guest.operations import SETTING
 from harness.guest.packages import DriverPackage
 from harness.guest.serial import SerialShell
 from harness.guest.ssh import Ssh
+from harness.guest.state import State
 from harness.guest.transport import Transport
 from harness.guest.win10 import Win10Guest
 from harness.guest.winxp import WinXpGuest, hardware_id
@@ -32,9 +35,11 @@ from harness.qemu import machine
 from harness.qemu.interrupts import Delivery, Programmed, Trace, own
 from harness.qemu.line import LineState, find_line, line_state
 from harness.qemu.pci import Bdf, PciFunction, PciView
-from harness.qemu.plug import Plug
+from harness.qemu.plug import PULL_OR_PLUG, Plug
 from harness.qemu.process import QemuProcess
 from harness.qemu.screen import Screen
+
+_log = logging.getLogger(__name__)
 
 LONGEST_WAIT_S = 1.0
 
@@ -238,16 +243,38 @@ class Testbed:
         return self.cell.profile.os != "firmware"
 
     @property
+    def asked(self) -> frozenset[str]:
+        """What the guest and QEMU were asked for that may have made them another: operations and commands, by name."""
+        of_guest = self.guest.changes if "guest" in self.__dict__ else frozenset[str]()
+        return of_guest | self.vm.monitor.changes
+
+    @property
     def changed(self) -> bool:
         """Whether the guest or its machine may be another than it was: by an operation, or by what QEMU was told."""
-        asked = "guest" in self.__dict__ and self.guest.changed
-        return self._changed or asked or self.vm.killed or self.vm.monitor.changed
+        return self._changed or self.vm.killed or bool(self.asked)
 
     def take_as_pristine(self) -> None:
         """Count changes from now on."""
-        self._changed = self.vm.monitor.changed = False
+        self._changed = False
+        self.vm.monitor.changes.clear()
         if "guest" in self.__dict__:
-            self.guest.changed = False
+            self.guest.changes = frozenset()
+
+    def put_back(self, before: State) -> bool:
+        """Undo what was changed, if that was settings and the cable; return whether all is as when it was pristine.
+
+        Args:
+            before: the guest's state then.
+        """
+        if self._changed or self.vm.killed or not self.asked <= SETTING | {PULL_OR_PLUG}:
+            return False
+        if PULL_OR_PLUG in self.asked:
+            self.plug.plug_cable()
+        if changed := self.guest.put_back(before):
+            _log.debug("%s: not put back: %s", self.cell.id, ", ".join(changed))
+            return False
+        self.take_as_pristine()
+        return True
 
     def stop(self) -> None:
         """Stop the machine: no time passes in it until it goes on."""

@@ -17,7 +17,7 @@ from scapy.layers.l2 import ARP, Ether
 from harness.endpoint.wire import Wire
 from harness.guest.base import Guest
 from harness.station import BROADCAST_MAC, DUT, STRANGER_MAC, WIRE, almost
-from harness.suite import Disturb, after_down_and_up_and_reset, applies_to, own_guest, requirement
+from harness.suite import Disturb, after_down_and_up_and_reset, applies_to, own_settings, requirement
 from harness.traffic.exchange import stations_reached
 from harness.traffic.frames import IPV4
 
@@ -156,7 +156,7 @@ def test_new_address_survives(guest: Guest, wire: Wire, disturb: Disturb) -> Non
     _assert_named(wire, NEW_MAC)
 
 
-@own_guest
+@own_settings
 @requirement("82540EM 5.6.1", "82574L 6.1.1.1", "82576 6.2.1", "virtio 1.2 5.1.4", "NDIS OID_802_3_PERMANENT_ADDRESS")
 @while_up_and_while_down
 def test_permanent_address_stays(guest: Guest, change: Change) -> None:

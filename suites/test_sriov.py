@@ -19,7 +19,7 @@ from harness.endpoint.vlan import Tag, tagged
 from harness.endpoint.wire import Wire
 from harness.guest.base import Guest
 from harness.station import BROADCAST_MAC, STRANGER_MAC, WIRE
-from harness.suite import Disturb, after_down_and_up_and_reset, applies_to, own_guest, requirement
+from harness.suite import Disturb, after_down_and_up_and_reset, applies_to, own_settings, requirement
 from harness.testbed import Testbed
 from harness.traffic.frames import difference
 from harness.traffic.liveness import ANSWER_DEADLINE_S, answers
@@ -153,7 +153,7 @@ def test_all_pools_but_one_are_offered(testbed: Testbed, guest: Guest, cell: Cel
     )
 
 
-@own_guest
+@own_settings
 @makes_functions
 @requirement("SR-IOV 1.1 3.3.3.1", "SR-IOV 1.1 3.3.7", "SR-IOV 1.1 2.1.2")
 @pytest.mark.parametrize("count", [1, 2, 7])

@@ -200,6 +200,7 @@ def test_device_counts_octets_with_fcs(testbed: Testbed, guest: Guest, wire: Wir
     _assert_counted(window, "(received, sent) octets", _octets)
 
 
+@own_guest
 @applies_to(_device_counts)
 @requirement("Linux rtnl_link_stats64", "82540EM 13.7 GPRC", "82574L 10.2.7 GPRC", "82576 8.19 GPRC")
 @pytest.mark.parametrize("reset", [False, True], ids=["at-work", "after-a-reset"])
@@ -320,7 +321,6 @@ def test_filtered_frames_are_not_counted(testbed: Testbed, guest: Guest, wire: W
     _assert_counted(window, "(received, sent) frames", _frames)
 
 
-@own_guest
 @requirement("Linux rtnl_link_stats64 packets", "NDIS statistics")
 @after_down_and_up_and_reset
 def test_counters_survive(testbed: Testbed, guest: Guest, wire: Wire, disturb: Disturb) -> None:

@@ -24,7 +24,7 @@ from harness.endpoint.wire import Wire
 from harness.guest.base import Guest
 from harness.guest.offloads import Offload
 from harness.station import DUT, TAGGED_WIRE, WIRE
-from harness.suite import Disturb, after_down_and_up_and_reset, own_guest, requirement
+from harness.suite import Disturb, after_down_and_up_and_reset, own_settings, requirement
 from harness.traffic.exchange import DEADLINE_S, vlans_reached
 from harness.traffic.frames import (
     IPV4,
@@ -40,7 +40,7 @@ from harness.traffic.handing import in_vlan, send_payloads
 from harness.traffic.segmentation import offload_of, parts_of, reassembled, send_stream, without_end_flags
 from harness.traffic.transmission import UDP_AND_TCP, data_of
 
-pytestmark = own_guest
+pytestmark = own_settings
 
 VID = 5
 OTHER_VID = 1000

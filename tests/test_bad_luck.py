@@ -402,6 +402,7 @@ def test_ctrl_c_twice_ends_at_once_and_leaves_nothing_either(how: tuple[str, ...
 def test_a_killed_harness_takes_its_guests_along_and_the_next_run_sweeps(how: tuple[str, ...], start: Start) -> None:
     run = start(WAITING, *how, *CELL)
     guest = int(run.wait_mark())
+    run.wait_passed("test_first")
     run.process.send_signal(signal.SIGKILL)
     run.process.wait(30)
     if "--keep" not in how:
@@ -474,10 +475,10 @@ def test_a_kept_guest_lets_the_user_in_and_ends_when_he_says_so(start: Start) ->
     assert not folder.exists()
 
 
-def test_guest_serves_the_cases_of_a_rule_and_what_follows_until_something_has_changed_it(start: Start) -> None:
+def test_guest_serves_the_cases_of_a_rule_and_what_follows_as_long_as_it_is_as_it_was(start: Start) -> None:
     suite = """
         import pytest
-        from harness.suite import own_guest
+        from harness.suite import own_guest, own_settings
 
         GUESTS = []
 
@@ -499,10 +500,28 @@ def test_guest_serves_the_cases_of_a_rule_and_what_follows_until_something_has_c
             assert not is_new(testbed)
             assert guest.set_mtu(octets)
 
-        def test_behind_them_is_a_new_one(testbed, guest):
-            assert is_new(testbed)
+        def test_behind_them_it_is_as_it_was(testbed, guest):
+            assert not is_new(testbed)
             assert guest.mtu() == 1500
             testbed.plug.pull_cable()
+
+        def test_cable_is_in_again(testbed, guest):
+            assert not is_new(testbed)
+            assert guest.link().up
+
+        @own_settings
+        @twice
+        def test_marked_cases_do_not_find_what_the_one_before_has_made(testbed, guest, octets):
+            assert not is_new(testbed)
+            guest.add_vlan(5)
+
+        def test_driver_that_is_loaded_anew(guest):
+            guest.unload_driver()
+            guest.load_driver()
+
+        def test_leaves_more_than_settings(testbed):
+            assert is_new(testbed)
+            testbed.vm.monitor.execute("watchdog-set-action", action="none")
 
         def test_what_qemu_was_told_counts_too(testbed):
             assert is_new(testbed)
@@ -535,7 +554,7 @@ def test_guest_serves_the_cases_of_a_rule_and_what_follows_until_something_has_c
     skipped = [name for name, case in cases.items() if case.outcome == "skipped"]
     assert {name: case.message for name, case in cases.items() if case.outcome == "failure"} == {}
     assert len(skipped) == 4
-    assert len(cases) == 13
+    assert len(cases) == 18
     assert remains(run) == []
 
 

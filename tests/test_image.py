@@ -418,7 +418,7 @@ def test_modules_of_another_kernel_are_refused(trixie: BootImage, own_cache: Pat
     into = tmp_path / "image"
     into.mkdir()
     with pytest.raises(InputError, match=r"modules .*6\.99-other: they are for 6\.99-other, but the kernel says 6\."):
-        build_linux(into, root, guest_keys(), worker=None, kernel=trixie.kernel, modules=other, drivers={})
+        build_linux(into, root, guest_keys(), endpoint={}, kernel=trixie.kernel, modules=other, drivers={})
 
 
 def test_modules_without_their_index_are_refused_with_the_cure(
@@ -432,7 +432,7 @@ def test_modules_without_their_index_are_refused_with_the_cure(
     into.mkdir()
     root = debian_root("trixie", with_kernel=True)
     with pytest.raises(InputError, match=r"no modules\.dep; install them with `make modules_install`"):
-        build_linux(into, root, guest_keys(), worker=None, kernel=trixie.kernel, modules=modules, drivers={})
+        build_linux(into, root, guest_keys(), endpoint={}, kernel=trixie.kernel, modules=modules, drivers={})
 
 
 def test_image_comes_from_the_cache_without_network(own_cache: Path) -> None:

@@ -11,6 +11,8 @@ Every request has one answer; a refused one has the field "error".
 from __future__ import annotations
 
 import argparse
+import contextlib
+import importlib
 import json
 import os
 import select
@@ -51,6 +53,8 @@ VNET_HEADER = struct.Struct("=BBHHHH")
 begins, and how far behind that it lies itself (include/uapi/linux/virtio_net.h)."""
 NEEDS_CHECKSUM, CUT_TCP_IPV4, CUT_TCP_IPV6, CUT_WITH_CWR = 1, 1, 4, 0x80
 TCP_CHECKSUM_AT = 16
+STATE = "nic_state"
+"""The module that knows what an interface is set to; it is beside this file in a guest that nicproof built."""
 BESIDE = 256
 """Room for what Linux hands over beside a frame: octets."""
 
@@ -253,6 +257,8 @@ class Worker:
             self._senders[interface] = conf.L2socket(iface=interface, promisc=False)
             self._senders[interface].outs.settimeout(SEND_DEADLINE_S)
         frames = split_frames(blob)
+        # A link that was down has left its error here, for whatever is sent next.
+        self._senders[interface].outs.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         transmit = self._senders[interface].outs.send
         try:
             for _ in range(repeat):
@@ -301,6 +307,19 @@ class Worker:
         """End a capture."""
         self._captures.pop(capture).close()
         return {}, b""
+
+    def do_state(self, blob: bytes, interface: str) -> tuple[dict[str, Any], bytes]:
+        """Return what the interface is set to and what the system has beside it."""
+        return importlib.import_module(STATE).read(interface), b""
+
+    def do_put_back(
+        self, blob: bytes, interface: str, before: dict[str, str], deadline_s: float
+    ) -> tuple[dict[str, Any], bytes]:
+        """Undo what is another than before; the answer says what still is at the deadline."""
+        for sender in self._senders.values():  # whose interface may have gone, and come back as another
+            sender.close()
+        self._senders.clear()
+        return {"changed": importlib.import_module(STATE).put_back(interface, before, deadline_s)}, b""
 
     def do_serve(self, blob: bytes, address: str, transport: str) -> tuple[dict[str, Any], bytes]:
         """Echo what comes to a port on `address` ("udp" or "tcp"); the answer says which port."""
@@ -395,6 +414,8 @@ def main() -> None:
         Worker().serve(sys.stdin.buffer, sys.stdout.buffer)
         return
     Capture("lo", b"").close()  # what the first capture loads, too
+    with contextlib.suppress(ModuleNotFoundError):
+        importlib.import_module(STATE)
     address, port = listen.rsplit(":", 1)
     with socket.create_server((address, int(port))) as server:
         print("nicproof: endpoint ready", flush=True)

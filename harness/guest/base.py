@@ -23,6 +23,7 @@ from harness.guest.queues import QueueOperations
 from harness.guest.selftest import SelfTestOperations
 from harness.guest.settings import SettingOperations
 from harness.guest.sriov import SriovOperations
+from harness.guest.state import StateOperations
 from harness.guest.statistics import StatisticsOperations
 from harness.guest.transport import Completed
 from harness.guest.vlans import VlanOperations
@@ -108,6 +109,7 @@ class Guest(
     SelfTestOperations,
     SettingOperations,
     SriovOperations,
+    StateOperations,
     StatisticsOperations,
     VlanOperations,
 ):

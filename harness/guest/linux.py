@@ -20,6 +20,7 @@ from harness.guest.linux_queues import LinuxQueues
 from harness.guest.linux_selftest import LinuxSelfTest
 from harness.guest.linux_settings import LinuxSettings
 from harness.guest.linux_sriov import LinuxSriov
+from harness.guest.linux_state import LinuxState
 from harness.guest.linux_statistics import LinuxStatistics
 from harness.guest.linux_system import LINK_DEADLINE_S
 from harness.guest.linux_vlans import LinuxVlans
@@ -97,6 +98,7 @@ class LinuxGuest(
     LinuxSelfTest,
     LinuxSettings,
     LinuxSriov,
+    LinuxState,
     LinuxStatistics,
     LinuxVlans,
     Guest,

@@ -16,11 +16,19 @@ access all_settings carrier_changes channel_limit channels checksum_errors close
 driver_information driver_package eeprom endpoint features_overruled frames_by_receive_queue full_duplex
 function_interfaces functions_enabled functions_offered handled hash_fields identity indirection_table
 installation_log interrupts is_present kernel_memory_kib link link_settings log mac mtu mtu_range offloads
-permanent_mac ping queue_statistics queue_vectors receive_ring register_dump release ring_limits rings settings
-settings_lacking statistics statistics_by_source wait_link wake_events warnings
+permanent_mac ping put_back queue_statistics queue_vectors receive_ring register_dump release ring_limits rings settings
+settings_lacking state statistics statistics_by_source wait_link wake_events warnings
 """
 LOOKING = frozenset(_LOOKING.split())
 """The operations that leave a guest as it is; any other may leave it another."""
+_SETTING = """
+add_vlan ask_for_vlan bounce change_settings generate identify join leave light_blinking open_interface remove_vlan
+reset_nic set_affinity set_all_multicast set_mac set_mtu set_offload set_promiscuous set_rings set_throttle set_up
+set_vlan_offload set_wake_events steer_transmission
+"""
+SETTING = frozenset(_SETTING.split())
+"""Those others that leave nothing but settings, which can be put back. What a driver goes through when it is loaded, or
+its device is reset or sleeps, may leave what no setting shows."""
 
 Operation = TypeVar("Operation", bound=Callable[..., Any])
 
@@ -28,7 +36,7 @@ Operation = TypeVar("Operation", bound=Callable[..., Any])
 def _changing(operation: Operation) -> Operation:
     @wraps(operation)
     def noted(self: "Operations", *arguments: Any, **named: Any) -> Any:
-        self.changed = True
+        self.changes = self.changes | {operation.__name__}
         return operation(self, *arguments, **named)
 
     return cast(Operation, noted)
@@ -38,10 +46,10 @@ class Operations:
     """Operations on a guest, each of which may be lacking.
 
     Attributes:
-        changed: whether one was asked for that may have left the guest another than it was.
+        changes: the names of those asked for that may have left the guest another than it was.
     """
 
-    changed = False
+    changes: frozenset[str] = frozenset()
     lacks = "nobody can log in to this guest (profile: control: none)"
     """Why an operation is lacking."""
 

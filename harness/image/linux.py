@@ -24,11 +24,14 @@ from harness.profile import BuiltImage
 APPEND = (
     "console=ttyS0 loglevel=5 mitigations=off no_timer_check nokaslr random.trust_cpu=on tsc=reliable 8250.nr_uarts=1 "
     "initcall_blacklist=jent_mod_init "  # a source of randomness that tests itself for long; the processor has one
+    "rcupdate.rcu_expedited=1 "  # what waits for all processors, such as the end of an interface, waits a hundredth
     # What no driver is concerned with and every process pays for, of which each test starts some.
     "lsm= psi=0 cgroup_disable=memory,cpu,cpuset,io,pids randomize_kstack_offset=off"
 )
 _COMPRESSOR = "lz4"
 _NEEDS_MIB = 500
+_ENDPOINT = ("worker.py", "nic_state.py")
+"""What runs in the guest as the endpoint on the DUT."""
 _PACK_DEADLINE_S = 300.0
 _CHUNK = 1 << 20
 
@@ -99,7 +102,9 @@ def _make_initrd(read: Callable[[str], bytes], busybox: bytes, release: str) -> 
     return initrd(busybox, {f"{module_name(path)}.ko": unpacked(read(path), path) for path in order})
 
 
-def _additions(keys: GuestKeys, worker: bytes | None, modules: Mapping[str, bytes]) -> dict[str, tuple[int, bytes]]:
+def _additions(
+    keys: GuestKeys, endpoint: Mapping[str, bytes], modules: Mapping[str, bytes]
+) -> dict[str, tuple[int, bytes]]:
     """Return mode and content by path of what is ours in the guest's root, and of the modules to test."""
     ours = resources.files(__package__)
     files = {
@@ -109,9 +114,8 @@ def _additions(keys: GuestKeys, worker: bytes | None, modules: Mapping[str, byte
         "nicproof/host_key": (0o600, keys.host.read_bytes()),
         "root/.ssh/authorized_keys": (0o600, f"{keys.authorized}\n".encode()),
     }
-    if worker is not None:
-        files["nicproof/worker.py"] = (0o644, worker)
-    return files | {f"nicproof/modules/{path}": (0o644, content) for path, content in modules.items()}
+    more = {**endpoint, **{f"modules/{path}": content for path, content in modules.items()}}
+    return files | {f"nicproof/{path}": (0o644, content) for path, content in more.items()}
 
 
 def _add(tar: tarfile.TarFile, base: RootTar, files: Mapping[str, tuple[int, bytes]]) -> None:
@@ -171,7 +175,7 @@ def build_linux(
     root: Path,
     keys: GuestKeys,
     *,
-    worker: bytes | None,
+    endpoint: Mapping[str, bytes],
     kernel: Path | None,
     modules: Path | None,
     drivers: Mapping[str, Path],
@@ -182,7 +186,7 @@ def build_linux(
         into: an empty folder.
         root: the tar file from `debian_root`, without a kernel if one is given.
         keys: of the cache.
-        worker: the endpoint worker's source, started in the guest.
+        endpoint: the sources by name of the worker that is started in the guest, and of what it imports.
         kernel: the user's own vmlinux or bzImage in place of Debian's.
         modules: its lib/modules/RELEASE; None for a kernel that has all it needs built in.
         drivers: modules of the user's own, by the name of the one that each replaces.
@@ -211,7 +215,7 @@ def build_linux(
             read = lambda path: (modules / path).read_bytes()  # noqa: E731
         index = read("modules.dep").decode().splitlines() if read else []
         with tarfile.open(extra, "w") as ours:
-            _add(ours, base, _additions(keys, worker, replacements(drivers, release, index)))
+            _add(ours, base, _additions(keys, endpoint, replacements(drivers, release, index)))
             ramdisk = _make_initrd(read, busybox, str(release)) if read else initrd(busybox, {})
             if modules is not None:
                 ours.add(modules, f"./{base.modules}/{modules.name}", filter=_module_for_root)
@@ -223,10 +227,9 @@ def build_linux(
     (into / "card.json").write_text(json.dumps(card, indent=1) + "\n")
 
 
-def _worker() -> bytes | None:
-    """Return the endpoint worker's source: the file that runs inside the guest."""
-    source = resources.files("harness.endpoint").joinpath("worker.py")
-    return source.read_bytes() if source.is_file() else None
+def _endpoint() -> dict[str, bytes]:
+    """Return the sources by name of what runs inside the guest."""
+    return {name: resources.files("harness.endpoint").joinpath(name).read_bytes() for name in _ENDPOINT}
 
 
 def _sources() -> list[str]:
@@ -251,13 +254,13 @@ def linux_image(image: BuiltImage) -> BootImage:
         NicproofError: the build failed: no network, no disk...
     """
     keys = guest_keys()
-    worker = _worker()
+    endpoint = _endpoint()
     own = [path for path in (image.kernel, image.modules, *image.drivers.values()) if path]
     key = joined_hash(
         [
             root_key(image.suite, with_kernel=image.kernel is None),
             *_sources(),
-            (worker or b"").decode(),
+            *(source.decode() for source in endpoint.values()),
             keys.authorized,
             keys.host_public,
             *(content_hash(path) for path in own),
@@ -267,7 +270,9 @@ def linux_image(image: BuiltImage) -> BootImage:
 
     def build(into: Path) -> None:
         root = debian_root(image.suite, with_kernel=image.kernel is None)
-        build_linux(into, root, keys, worker=worker, kernel=image.kernel, modules=image.modules, drivers=image.drivers)
+        build_linux(
+            into, root, keys, endpoint=endpoint, kernel=image.kernel, modules=image.modules, drivers=image.drivers
+        )
 
     what = f"the guest image of Debian {image.suite}" + (f" with {', '.join(map(str, own))}" if own else "")
     folder = publish("image", key, build, what=what, valid=_whole, needs_mib=_NEEDS_MIB)

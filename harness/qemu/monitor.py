@@ -36,7 +36,8 @@ class Monitor:
 
     Attributes:
         closed: whether QEMU was seen to close it, which it does only when it ends.
-        changed: whether QEMU was told to do something to the machine, other than to show it or to let it stand still.
+        changes: the commands by which QEMU was told to do something to the machine, other than to show it or to let it
+            stand still.
     """
 
     def __init__(self, connection: socket.socket, command_deadline_s: float = 30.0) -> None:
@@ -44,7 +45,7 @@ class Monitor:
         self._client = QMPClient("nicproof")
         self._deadline_s = command_deadline_s
         self.closed = False
-        self.changed = False
+        self.changes: set[str] = set()
         self._heard = EventListener()
         self._client.register_listener(self._heard)
         self._fates = EventListener(names=("RESET", "SHUTDOWN", "GUEST_PANICKED"))
@@ -74,7 +75,8 @@ class Monitor:
         """
         names = {name.replace("_", "-"): value for name, value in arguments.items()}
         said = str(names["command-line"]).split()[0] if command == HUMAN else command
-        self.changed = self.changed or not _SHOWING.fullmatch(said)
+        if not _SHOWING.fullmatch(said):
+            self.changes.add(said)
         try:
             return self._run(self._client.execute(command, names), command)
         except MonitorLost:

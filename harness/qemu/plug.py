@@ -3,6 +3,8 @@
 from harness.errors import NicproofError
 from harness.qemu.monitor import Monitor
 
+PULL_OR_PLUG = "set_link"
+"""QMP's command for both."""
 REMOVAL_DEADLINE_S = 30.0
 """For the guest to let go of the device: it is asked by ACPI, takes the driver off and switches the slot off."""
 
@@ -18,11 +20,11 @@ class Plug:
 
     def pull_cable(self) -> None:
         """Pull the cable: from now on no frame passes, and the NIC has no link."""
-        self._monitor.execute("set_link", name=self._id, up=False)
+        self._monitor.execute(PULL_OR_PLUG, name=self._id, up=False)
 
     def plug_cable(self) -> None:
         """Plug the cable in again."""
-        self._monitor.execute("set_link", name=self._id, up=True)
+        self._monitor.execute(PULL_OR_PLUG, name=self._id, up=True)
 
     def remove(self) -> None:
         """Ask the guest to let go of the NIC, and take it out of its slot.
