@@ -1,5 +1,6 @@
 """The pytest plugin: options, one test for every cell, and a pristine fork of the cell's guest for each."""
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -66,6 +67,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--reports", default="reports", metavar="DIR", help="where reports go (default: reports)")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Return three workers for two processors: a third of its time a worker waits, for its guest's link and timers."""
+    return len(os.sched_getaffinity(0)) * 3 // 2
+
+
 @dataclass
 class Bench:
     """What all cells of this process share."""
@@ -84,6 +91,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Settle profile, cells and QEMU before anything else; a mistake is one line, and a report that says so."""
     config.addinivalue_line("markers", "requirement(*clauses): what a test checks")
     config.addinivalue_line("markers", "own_guest: each case of a test has a guest to itself")
+    config.addinivalue_line("markers", "own_settings: each case of a test finds the settings that a guest starts with")
     config.addinivalue_line("markers", "applies_to(predicate): the cells that a test is about")
     wish: str | None = config.getoption("profile")
     if wish is None or config.getoption("help") or config.getoption("version"):
@@ -91,7 +99,6 @@ def pytest_configure(config: pytest.Config) -> None:
     is_worker = hasattr(config, "workerinput")
     if not is_worker:
         show_messages()
-    config.addinivalue_line("markers", "own_settings: each case of a test finds the settings that a guest starts with")
     recorder = None
     if not is_worker:
         recorder = Recorder(config, Path(config.getoption("reports")), wish)
