@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from harness.fault import Fault
 from harness.traffic.frames import with_fcs
 from tests.faults.cable import EXPERIMENT, FROM, IPV4, TO, changes, garble, typed
-from tests.faults.guest import in_guest, without
+from tests.faults.guest import in_guest, rewritten, without
 
 
 def queues(*names: str) -> tuple[str, ...]:
@@ -22,8 +22,7 @@ def selftest(*names: str) -> tuple[str, ...]:
 
 def edited(option: str, sed: str) -> str:
     """Return a script after which sed changes what ethtool shows with an option."""
-    shown = f"""case $1 in {option}) /real/ethtool "$@" | sed "{sed}" ;; *) exec /real/ethtool "$@" ;; esac"""
-    return f"""echo '{shown}' | instead ethtool"""
+    return rewritten("ethtool", f"{option}*", sed)
 
 
 def followed_by(option: str, command: str) -> str:

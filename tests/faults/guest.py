@@ -36,6 +36,17 @@ def in_guest(script: str) -> Callable[[Testbed], None]:
     return tamper
 
 
+def rewritten(command: str, which: str, change: str) -> str:
+    """Return a script after which a command prints something else, by sed, for arguments that match a shell pattern."""
+    return f"""instead {command} <<'SCRIPT'
+case $* in
+{which}) /real/{command} "$@" | sed '{change}' ;;
+*) exec /real/{command} "$@" ;;
+esac
+SCRIPT
+"""
+
+
 def without(tool: str, arguments: str) -> str:
     """Return a script after which a tool only claims to do what it is asked with arguments that match a pattern."""
     return f"""echo 'case $* in {arguments}) ;; *) exec /real/{tool} "$@" ;; esac' | instead {tool}"""
@@ -151,7 +162,7 @@ FAULTS = (
     Fault(
         "the interface comes up with fewer vectors",
         cell="igb/msix",
-        tests=("test_interrupts.py::test_down_and_up_leaks_no_vector",),
+        tests=("test_lifecycle.py::test_down_and_up_under_traffic",),
         tampered=in_guest(
             """echo '/real/ip "$@"; case $* in *up) ethtool -L '$nic' combined 1 ;; esac' | instead ip"""
         ),

@@ -105,7 +105,7 @@ FAULTS = (
     Fault(
         "the kernel's memory becomes less and less",
         cell="virtio-net/msix",
-        tests=lifecycle("rounds_leak_nothing"),
+        tests=lifecycle("driver_that_is_bound_again_leaks_nothing", "down_and_up_under_traffic"),
         tampered=in_guest("modprobe dummy\nforever 'for _ in 1 2 3 4 5; do ip link add type dummy; done; sleep 0.1'"),
     ),
     Fault(

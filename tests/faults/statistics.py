@@ -1,22 +1,12 @@
 """Counters that count the wrong things, in the wrong direction or not at all."""
 
 from harness.fault import Fault
-from tests.faults.guest import in_guest
+from tests.faults.ethtool import edited
+from tests.faults.guest import in_guest, rewritten
 
 
 def statistics(*names: str) -> tuple[str, ...]:
     return tuple(f"test_statistics.py::test_{name}" for name in names)
-
-
-def rewritten(command: str, which: str, change: str) -> str:
-    """Return a script after which a command prints something else, by sed, for arguments that match a shell pattern."""
-    return f"""instead {command} <<'SCRIPT'
-case $* in
-{which}) /real/{command} "$@" | sed '{change}' ;;
-*) exec /real/{command} "$@" ;;
-esac
-SCRIPT
-"""
 
 
 def in_netlink(change: str) -> str:
@@ -24,7 +14,7 @@ def in_netlink(change: str) -> str:
 
 
 def in_ethtool(change: str) -> str:
-    return rewritten("ethtool", '"-S "*', change)
+    return edited("-S", change)
 
 
 NUMBER = r"\([0-9]*\)"
