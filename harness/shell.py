@@ -11,7 +11,7 @@ import termios
 import threading
 import tty
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from harness.cell import Cell
@@ -205,19 +205,23 @@ def _relay(
     """
     over_here, over_there = os.pipe()
 
-    def show() -> None:
-        try:
+    def listen() -> None:
+        with open(over_there, "wb", 0) as heard, suppress(OSError):  # the person has left, or the guest has ended
             while said := receive():
-                os.write(sys.stdout.fileno(), said)
-        finally:
-            os.close(over_there)
+                heard.write(said)
 
-    screen = threading.Thread(target=show, name="screen", daemon=True)
-    screen.start()
+    threading.Thread(target=listen, name="listener", daemon=True).start()
     keyboard, watched = sys.stdin.fileno(), [sys.stdin.fileno(), over_here]
     try:
-        while over_here not in (ready := select.select(watched, [], [])[0]):
-            typed = os.read(keyboard, 4096) if keyboard in ready else b""
+        while True:
+            ready, _, _ = select.select(watched, [], [])
+            if over_here in ready:
+                if not (said := os.read(over_here, 65536)):
+                    return
+                os.write(sys.stdout.fileno(), said)
+            if keyboard not in ready:
+                continue
+            typed = os.read(keyboard, 4096)
             if typed and not (leave and leave in typed):
                 send(typed)
             elif typed or at_end is None:
