@@ -324,13 +324,17 @@ def test_an_echo_on_the_line_is_not_taken_for_output(wine: Prefix) -> None:
             while said := port.recv(65536):
                 theirs.sendall(said)
 
-        for work in (type_and_echo, print_on):
-            threading.Thread(target=work, daemon=True).start()
+        threads = [threading.Thread(target=work, daemon=True) for work in (type_and_echo, print_on)]
+        for thread in threads:
+            thread.start()
         with ours:
             shell = SerialShell(ours)
             done = shell.run('echo "a & b"& exit 5')
             assert (done.status, done.stdout) == (5, '"a & b"\n')
-            theirs.shutdown(socket.SHUT_RDWR)
+        for end in (theirs, port):
+            end.shutdown(socket.SHUT_RDWR)
+        for thread in threads:
+            thread.join(10)
 
 
 def relay(source: int, sink: int) -> bytes:
