@@ -13,8 +13,10 @@ from harness.guest.state import State
 from harness.qemu.process import QemuDied
 from harness.readiness import BootFailure
 from harness.report.progress import report_phase
+from harness.report.verdict import Outcome
 from harness.supply import Supply
 from harness.testbed import Testbed
+from harness.traffic.liveness import answers
 
 WORTH_S = 2.0
 """What takes longer to be put back on a cell is not tried again: a new guest, made meanwhile, is there sooner."""
@@ -119,26 +121,33 @@ class Lender:
             source.expect(cell)
         return bed
 
-    def take_back(self, bed: Testbed, *, passed: bool) -> None:
+    def take_back(self, bed: Testbed, outcome: Outcome) -> None:
         """Keep for the next test a testbed with which all is well, or end it.
 
         Args:
             bed: the present test's.
-            passed: whether that came to its end; one that is skipped half-way leaves what it has begun, such as a queue
-                full of frames.
+            outcome: how that ended: passed, or failed by a known deviation; one that is skipped half-way leaves what it
+                has begun, such as a queue full of frames.
         """
-        began = passed or bed.changed or len(bed.cable.records) != self._recorded
+        began = outcome is not Outcome.SKIPPED or bed.changed or len(bed.cable.records) != self._recorded
         if not began:
             self.served.pop()
-        if self._isolation == "cell" or not (self._own_guest or began) or (passed and self._goes_on(bed)):
+        if not (self._own_guest or began) or self._goes_on(bed, outcome):
             self._left = bed
         else:
             bed.close()
 
-    def _goes_on(self, bed: Testbed) -> bool:
-        """Return whether the next test can have this one's testbed; it is put back for that if need be."""
-        if self._own_guest or not bed.lasting:
+    def _goes_on(self, bed: Testbed, outcome: Outcome) -> bool:
+        """Return whether the next test can have this one's testbed; it is put back for that if need be.
+
+        Behind a known deviation it must also answer, which says too that nothing waits any more in its receive queue.
+        """
+        if self._isolation == "cell":
+            return outcome is not Outcome.FAILED
+        if self._own_guest or not bed.lasting or outcome is Outcome.SKIPPED:
             return False
+        if outcome is Outcome.FAILED:
+            return self._next_shares and (not bed.changed or self._put_back(bed)) and _answers(bed)
         return self._same_rule_next or not bed.changed or (self._next_shares and self._put_back(bed))
 
     def _put_back(self, bed: Testbed) -> bool:
@@ -164,3 +173,10 @@ class Lender:
 def _rule(item: pytest.Item) -> tuple[Cell | None, str]:
     """Return the cell and the test function, without its case."""
     return cell_of(item), item.nodeid.partition("[")[0]
+
+
+def _answers(bed: Testbed) -> bool:
+    try:
+        return answers(bed.wire, WORTH_S)
+    except NicproofError:
+        return False

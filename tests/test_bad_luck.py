@@ -558,6 +558,52 @@ def test_guest_serves_the_cases_of_a_rule_and_what_follows_as_long_as_it_is_as_i
     assert remains(run) == []
 
 
+def test_guest_goes_on_behind_a_known_deviation_if_it_can_be_put_back_and_answers(start: Start) -> None:
+    suite = """
+        import pytest
+        from harness.report.known_issues import Ledger
+
+        GUESTS = []
+        Ledger.match = lambda ledger, *of: ledger.entries[0] if "deviates" in of[4] else None
+
+        def is_new(testbed):
+            GUESTS.append(testbed.vm.pid)
+            return GUESTS[-1] not in GUESTS[:-1]
+
+        @pytest.mark.parametrize("octets", [1000, 1400])
+        def test_deviates_half_way(testbed, guest, octets):
+            assert guest.mtu() == 1500
+            assert guest.set_mtu(octets)
+            pytest.fail("half-way")
+
+        def test_behind_it_is_the_same_guest_as_it_was(testbed, guest):
+            GUESTS.append(testbed.vm.pid)
+            assert guest.mtu() == 1500
+
+        def test_deviates_beyond_repair(testbed, guest):
+            assert not is_new(testbed)
+            guest.unload_driver()
+            pytest.fail("without a driver")
+
+        def test_behind_that_is_a_new_one(testbed, guest):
+            assert is_new(testbed)
+
+        def test_deviates_into_silence(testbed, guest):
+            assert not is_new(testbed)
+            testbed.connect().check(f"ip link set {guest.interface} down")
+            pytest.fail("nobody hears it any more")
+
+        def test_behind_silence_is_a_new_one(testbed, guest):
+            assert is_new(testbed)
+    """
+    run = start(suite, *HERE, *CELL)
+    cases = run.ended().cases
+    assert {name: case.message for name, case in cases.items() if case.outcome == "failure"} == {}
+    assert sum(case.outcome == "skipped" for case in cases.values()) == 4
+    assert len(cases) == 7
+    assert remains(run) == []
+
+
 def test_tests_of_a_cell_may_share_a_guest_until_one_fails(start: Start) -> None:
     suite = """
         from harness.suite import own_guest

@@ -80,7 +80,7 @@ class Examiner:
         self._kernel: dict[str, str] = {}
         self._before: dict[str, dict[str, str]] = {}
         self._bed: Testbed | None = None
-        self._ended_well = self._passed = True
+        self._ended_well, self._outcome_seen = True, Outcome.PASSED
         self._kept = ""
         self.facts: dict[str, dict[str, str]] = {}
 
@@ -92,7 +92,7 @@ class Examiner:
     def attend(self, bed: Testbed) -> None:
         """Begin a test on `bed`; what is known of a pristine guest is noted once for each cell."""
         self._bed = bed
-        self._ended_well = self._passed = True
+        self._ended_well, self._outcome_seen = True, Outcome.PASSED
         if bed.cell.id in self._before:
             return
         facts = {"machine": bed.place(), "kernel": "unknown", "driver": "unknown"}
@@ -116,7 +116,7 @@ class Examiner:
             rundir.keep(bed.vm.directory)
             self._kept = f"{bed.cell.id}: the guest is kept. {how_to_get_in(bed)}"
         elif self._ended_well and not _broken(bed):
-            self.lender.take_back(bed, passed=self._passed)
+            self.lender.take_back(bed, self._outcome_seen)
         else:
             bed.close()
 
@@ -194,8 +194,8 @@ class Examiner:
             self._kernel.get(cell.id),
             datetime.date.today(),
         )
-        self._ended_well = verdict.outcome in (Outcome.PASSED, Outcome.SKIPPED) and outcome is not Outcome.FAILED
-        self._passed = outcome is Outcome.PASSED
+        self._ended_well = verdict.outcome in (Outcome.PASSED, Outcome.SKIPPED)
+        self._outcome_seen = outcome
         if verdict.outcome in (Outcome.FAILED, Outcome.ERROR):
             self._collect(artifacts, item, cell, ask=call.when != "teardown")
         return verdict
