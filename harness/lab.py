@@ -9,7 +9,7 @@ import shlex
 import threading
 from contextlib import ExitStack
 from functools import cached_property
-from typing import NoReturn
+from typing import ClassVar, NoReturn
 
 from harness.cell import Cell
 from harness.endpoint.bootstrap import start_worker
@@ -145,6 +145,8 @@ class LabTestbed(Testbed):
 
 class LabSupply(Supply):
     """The one DUT of a lab, for one cell."""
+
+    one_at_a_time: ClassVar[bool] = True
 
     def __init__(self, cells: tuple[Cell, ...], dut: SshPlace, far: SshPlace) -> None:
         """Take two interfaces that a cable connects.

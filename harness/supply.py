@@ -22,7 +22,13 @@ tested for what a MAC must drop."""
 
 
 class Supply(ABC):
-    """Where testbeds come from."""
+    """Where testbeds come from.
+
+    Attributes:
+        one_at_a_time: whether a cell has but one testbed, as in a lab.
+    """
+
+    one_at_a_time: ClassVar[bool] = False
 
     @property
     @abstractmethod

@@ -3,7 +3,7 @@
 import datetime
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,29 +20,8 @@ from harness.report.known_issues import load_ledger
 from harness.report.performance import PerformanceReport
 from harness.report.progress import ProgressDisplay
 from harness.report.verdict import Outcome, Verdict
+from harness.scheduling import CellScheduling
 from harness.supply import Supply
-
-
-class _CellScheduling(LoadScopeScheduling):  # type: ignore[misc] # xdist is not typed
-    """xdist's scheduling by scope, where a scope is a cell."""
-
-    def __init__(self, config: pytest.Config, log: Any, cell_of: Callable[[str], str | None]) -> None:
-        super().__init__(config, log)
-        self._cell_of = cell_of
-
-    def _split_scope(self, nodeid: str) -> str:
-        return self._cell_of(nodeid) or nodeid
-
-    def remove_node(self, node: Any) -> str | None:
-        """Take a dead worker's tests back, but for the one that it died in: xdist itself would run that one again."""
-        units = self.assigned_work[node]
-        pending = ((unit, nodeid) for unit in units.values() for nodeid, done in unit.items() if not done)
-        unit, crashed = next(pending, (None, None))
-        if unit is not None:
-            unit[crashed] = True
-        self.assigned_work[node] = {scope: unit for scope, unit in units.items() if not all(unit.values())}
-        super().remove_node(node)
-        return crashed
 
 
 class Recorder:
@@ -59,6 +38,7 @@ class Recorder:
         self._stream = os.fdopen(os.dup(sys.stderr.fileno()), "w", errors="replace")
         self._display = ProgressDisplay(self._stream)
         self._cells: tuple[Cell, ...] = ()
+        self._whole_cells = False
         self._header: list[str] = []
         self._planned: dict[str, tuple[str, str]] = {}
         self._counts: dict[str, list[int]] = {}
@@ -87,6 +67,7 @@ class Recorder:
     def begin(self, cells: tuple[Cell, ...], supply: Supply) -> None:
         """Open the report."""
         self._cells = cells
+        self._whole_cells = supply.one_at_a_time or self._config.getoption("isolation") == "cell"
         facts = supply.describe()
         what = f"{len(cells)} cells of {cells[0].profile.name}"
         self._header = [
@@ -148,8 +129,8 @@ class Recorder:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> LoadScopeScheduling:
-        """Give all tests of a cell to one worker: whoever has its snapshot in memory."""
-        return _CellScheduling(config, log, self._cell_of)
+        """Give each worker a cell, and those that are free a part of another's."""
+        return CellScheduling(config, log, self._cell_of, whole_cells=self._whole_cells)
 
     def pytest_runtest_logreport(self, report: TestReport) -> None:
         """Record a verdict as soon as it is known."""
