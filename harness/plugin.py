@@ -69,8 +69,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Return three workers for two processors: a third of its time a worker waits, for its guest's link and timers."""
-    return len(os.sched_getaffinity(0)) * 3 // 2
+    """Return two workers for each processor, as half of its time one waits for its guest; each has a GiB of memory."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return max(1, min(2 * len(os.sched_getaffinity(0)), memory >> 30))
 
 
 @dataclass

@@ -12,8 +12,8 @@ SUITE = """
 """
 
 
-def test_auto_is_three_workers_for_two_processors(start: Start) -> None:
-    processors = len(os.sched_getaffinity(0))
-    suite = SUITE.replace("EXPECTED", str(processors + processors // 2))
+def test_auto_is_two_workers_for_each_processor_and_no_more_than_gibibytes(start: Start) -> None:
+    processors, memory = len(os.sched_getaffinity(0)), os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    suite = SUITE.replace("EXPECTED", str(min(2 * processors, memory // 1024**3)))
     ended = start(suite, "--profile", "linux", "--nic", "e1000e", "--irq", "msix", "-n", "auto").ended()
     assert ended.status == 0, ended.output
