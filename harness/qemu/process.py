@@ -97,6 +97,7 @@ class QemuProcess:
             outlive_harness=outlive_harness,
         )
         self._ended_on_purpose = False
+        self._last_words: str | None = None
         monitor_here, monitor_there = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         console_here, console_there = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         self.cable, cable_there = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -159,7 +160,9 @@ class QemuProcess:
         return self._process.pid
 
     def messages(self) -> str:
-        """What QEMU itself printed, on one line."""
+        """What QEMU itself printed, on one line; after `kill` too, when its folder may be gone."""
+        if self._last_words is not None:
+            return self._last_words
         text = (self.directory / "qemu.log").read_text(errors="replace")
         return "; ".join(line for line in text.splitlines() if line.strip())
 
@@ -200,6 +203,7 @@ class QemuProcess:
         if self._process.returncode is None:
             self._process.kill()
             self._process.wait(30)
+        self._last_words = self.messages()
         if hasattr(self, "monitor"):
             self.monitor.close()
             del self.monitor
