@@ -194,7 +194,7 @@ class Examiner:
             self._kernel.get(cell.id),
             datetime.date.today(),
         )
-        self._ended_well = verdict.outcome in (Outcome.PASSED, Outcome.SKIPPED)
+        self._ended_well = verdict.outcome in (Outcome.PASSED, Outcome.SKIPPED) and not crashed
         self._outcome_seen = outcome
         if verdict.outcome in (Outcome.FAILED, Outcome.ERROR):
             self._collect(artifacts, item, cell, ask=call.when != "teardown")
