@@ -22,6 +22,9 @@ FAILED = "nicproof: failed: (.*)"
 FUNCTION_DEADLINE_S = 60.0
 """For a virtual function, which takes 2 to 4 s; a guest that cannot make it says so itself, and sooner."""
 SETTLE_DEADLINE_S = 15.0
+FUNCTION_SETTLES_S = 30.0
+"""For a virtual function's first answer: igbvf that has missed a message of its physical function's resets itself after
+10 s without a link (igbvf_has_link in drivers/net/ethernet/intel/igbvf/netdev.c)."""
 ENDPOINT_READY = "nicproof: endpoint ready"
 
 
@@ -156,7 +159,7 @@ def make_function(bed: Testbed) -> None:
     console.send("\n")
     if why := console.wait_for(f"{FUNCTION_READY}|{FAILED}", FUNCTION_DEADLINE_S, start)[1]:
         raise NicproofError(f"the guest could not make the virtual function: {why}")
-    settle(bed)
+    settle(bed, FUNCTION_SETTLES_S)
 
 
 def wait_for_endpoint(bed: Testbed, heard: int = 0) -> bool:
