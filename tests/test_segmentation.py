@@ -7,7 +7,7 @@ from scapy.layers.l2 import Ether
 from scapy.packet import Packet
 from scapy.utils import checksum
 
-from harness.endpoint.checksum import is_open, with_open_checksum, wrong_checksums
+from harness.endpoint.checksum import checksum_states, is_open, open_checksum, with_open_checksum, wrong_checksums
 from harness.endpoint.headers import transport_of, unpadded
 from harness.traffic.aggregation import wrongly_merged
 from harness.traffic.damage import damaged, damaged_header
@@ -74,6 +74,17 @@ def test_open_checksum_is_what_the_rest_of_the_sum_completes(network: Packet, tr
     blank = Ether(sound)
     blank[type(transport)].chksum = checksum(left_open[at : len(sound)])
     assert bytes(blank) == sound
+    assert (checksum_states([left_open]), checksum_states([sound])) == ({"left open"}, {"right"})
+
+
+@pytest.mark.parametrize("network", [V4, V6], ids=["IPv4", "IPv6"])
+def test_right_checksum_that_looks_open_is_right(network: Packet) -> None:
+    blank = ETHER / network / TCP(sport=7, dport=8) / bytes(2)
+    finished = Ether(bytes(blank))[TCP].chksum
+    word = (finished - int.from_bytes(open_checksum(bytes(blank)), "big")) % 0xFFFF
+    frame = bytes(ETHER / network / TCP(sport=7, dport=8) / word.to_bytes(2, "big"))
+    assert is_open(frame)
+    assert checksum_states([frame]) == {"right"}
 
 
 PIECES = [segment(V4, at, DATA[at : at + 100]) for at in range(0, 400, 100)]

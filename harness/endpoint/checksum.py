@@ -77,8 +77,16 @@ def is_open(frame: bytes) -> bool:
 
 
 def checksum_states(frames: Iterable[bytes]) -> set[str]:
-    """Return what the checksums of TCP segments or UDP datagrams are: `OPEN`, `RIGHT`, or what is wrong with them."""
-    return {OPEN if is_open(frame) else ", ".join(wrong_checksums(frame)) or RIGHT for frame in frames}
+    """Return what the finished checksums of TCP segments or UDP datagrams are: `RIGHT`, `OPEN`, or what is wrong.
+
+    One in 65,535 right checksums is the number that an open one would be: it is right.
+    """
+    return {_state(frame) for frame in frames}
+
+
+def _state(frame: bytes) -> str:
+    wrong = wrong_checksums(frame)
+    return OPEN if wrong and is_open(frame) else ", ".join(wrong) or RIGHT
 
 
 def _checksum_of(frame: bytes) -> slice:
