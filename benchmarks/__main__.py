@@ -67,7 +67,7 @@ BENCHMARKS = (
         shares.harness,
         once=True,
     ),
-    Benchmark(Row("nightly-job", "min", "./run linux, warm caches, 2 workers", Bound(45)), job.nightly_job, once=True),
+    Benchmark(Row("nightly-job", "min", "`./run linux`, warm caches", Bound(45)), job.nightly_job, once=True),
 )
 RATIOS = (
     (Row("cold-boot / bare-boot", "", "", Bound(2.5)), "cold-boot", "bare-boot"),
@@ -157,7 +157,7 @@ def _preface(setting: Setting) -> list[str]:
         f"Boots, forks and memory: `{CELL}`; the wire: `{WIRE_CELL}`; shares: all tests of `{shares.CELL}`.",
         "The measurements take turns, round by round, after one round that does not count; a ratio is taken within",
         "each round. Bounds are for medians, on two processors that do nothing else. Memory is QEMU's, a shared page",
-        "divided among those that share it.",
+        "divided among those that share it. Where the nightly job's time goes: [speed.md](speed.md).",
     ]
 
 

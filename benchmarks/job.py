@@ -14,11 +14,11 @@ SOURCE = Path(__file__).resolve().parent.parent
 
 
 def nightly_job(setting: Setting) -> float:
-    """Time `./run linux` in minutes: every test on every cell, two workers, image and snapshots in the cache."""
+    """Time `./run linux` in minutes: every test on every cell, image and snapshots in the cache."""
     for cell in all_cells(setting.cell.profile):
         if isinstance(cell, Cell):
             setting.launcher.saved(cell)
-    return clock(lambda: run_suites("-n", "2")) / 60
+    return clock(lambda: run_suites("-n", "auto")) / 60
 
 
 def run_suites(*options: str) -> None:
