@@ -13,7 +13,7 @@ from harness.endpoint.cable import Direction
 from harness.endpoint.place import parse_place
 from harness.errors import NicproofError
 from harness.lab import LabSupply
-from harness.profile import load_profile
+from harness.profile_file import load_profile
 from harness.supply import TwoGuestSupply
 from harness.testbed import Testbed
 from harness.traffic.frames import LOCAL_EXPERIMENT, frame

@@ -15,9 +15,9 @@ from harness.profile import (
     Profile,
     Queues,
     hardware_cannot,
-    load_profile,
     machine_of,
 )
+from harness.profile_file import load_profile
 from harness.yaml_source import nearest
 
 

@@ -18,7 +18,7 @@ from harness.cell import Cell, Exclusion, all_cells, find_cell
 from harness.doctor import Finding, examine
 from harness.errors import ImageAbsent, InputError, NicproofError
 from harness.image import build_image
-from harness.profile import load_profile, profile_names
+from harness.profile_file import load_profile, profile_names
 from harness.qemu.accel import choose_accel
 from harness.qemu.binary import find_qemu
 from harness.report.messages import show_messages

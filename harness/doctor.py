@@ -15,7 +15,8 @@ from harness.cell import Cell, all_cells
 from harness.debian import SUITES, mirror
 from harness.errors import ImageAbsent, NicproofError
 from harness.image import build_image
-from harness.profile import BuiltImage, KernelImage, Profile, RomImage, load_profile, profile_names
+from harness.profile import BuiltImage, KernelImage, Profile, RomImage
+from harness.profile_file import load_profile, profile_names
 from harness.qemu.accel import choose_accel
 from harness.qemu.binary import find_qemu
 from harness.qemu.process import HEADROOM_MIB, available_mib

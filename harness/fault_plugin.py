@@ -17,7 +17,7 @@ from harness.errors import NicproofError
 from harness.fault import FaultyCell, FaultyLauncher, load_faults
 from harness.lending import cell_of
 from harness.plugin import BENCH, Bench
-from harness.profile import load_profile
+from harness.profile_file import load_profile
 from harness.report.examiner import VERDICT, test_name
 from harness.supply import ForkSupply
 

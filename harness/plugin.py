@@ -18,7 +18,8 @@ from harness.lab import LabSupply
 from harness.launcher import Launcher
 from harness.lending import cell_of, cell_parameter
 from harness.own import refuse_untested, with_own
-from harness.profile import AbsentImage, Profile, load_profile
+from harness.profile import AbsentImage, Profile
+from harness.profile_file import load_profile
 from harness.qemu.accel import choose_accel
 from harness.qemu.binary import find_qemu
 from harness.report.examiner import MEASUREMENTS, Examiner

@@ -2,16 +2,14 @@
 
 import codecs
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import Annotated, TypeVar
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
 from harness.errors import InputError
+from harness.profile import Profile
 from harness.profile_image import DiskImage
-
-if TYPE_CHECKING:
-    from harness.profile import Profile
 
 Known = TypeVar("Known", bound=BaseModel)
 
@@ -77,7 +75,7 @@ def _read(file: Path, kind: type[Known], what: str, cure: str) -> Known:
         raise InputError(f"{file}: is no {what} ({str(error).splitlines()[0]}); {cure}") from None
 
 
-def with_card(profile: "Profile", image: DiskImage) -> "Profile":
+def with_card(profile: Profile, image: DiskImage) -> Profile:
     """Return the profile with the image's own SSH host key, and with the NICs that it has no driver of.
 
     Args:
@@ -97,7 +95,7 @@ def with_card(profile: "Profile", image: DiskImage) -> "Profile":
     return profile.model_copy(update={"image": image, "undriven": undriven})
 
 
-def with_recorded(profile: "Profile", disk: Path) -> "Profile":
+def with_recorded(profile: Profile, disk: Path) -> Profile:
     """Return the profile with the guest's code page, and with the drivers that were bound among those accepted.
 
     Args:
@@ -119,7 +117,7 @@ def with_recorded(profile: "Profile", disk: Path) -> "Profile":
     return profile.model_copy(update={"nics": nics, "encoding": _encoding(record.system.known.code_page, profile)})
 
 
-def _encoding(code_page: str, profile: "Profile") -> str:
+def _encoding(code_page: str, profile: Profile) -> str:
     """Return Python's name of a code page, such as 850; the profile's own encoding if it has none or none was told."""
     name = {"65001": "utf-8"}.get(code_page, f"cp{code_page}")
     try:

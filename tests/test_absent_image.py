@@ -11,7 +11,8 @@ from harness import doctor
 from harness.cli import app
 from harness.errors import ImageAbsent, InputError
 from harness.image import build_image
-from harness.profile import AbsentImage, DiskImage, load_profile
+from harness.profile import AbsentImage, DiskImage
+from harness.profile_file import load_profile
 from tests.conftest import Start
 
 GUESTS = {

@@ -8,7 +8,7 @@ import pytest
 from harness.cell import Cell, Exclusion, all_cells, find_cell, select_cells
 from harness.errors import InputError
 from harness.nic import CATALOGUE, InterruptMode
-from harness.profile import load_profile, profile_names
+from harness.profile_file import load_profile, profile_names
 
 NIGHTLY = {
     "e1000": {"intx-pic", "intx"},

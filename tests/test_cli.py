@@ -18,7 +18,7 @@ from typer.testing import CliRunner, Result
 from harness import cache, doctor, rundir
 from harness.cell import Cell, Exclusion, all_cells
 from harness.cli import app
-from harness.profile import load_profile, profile_names
+from harness.profile_file import load_profile, profile_names
 
 ROOT = Path(__file__).parents[1]
 COMMAND = [sys.executable, "-m", "harness.cli"]

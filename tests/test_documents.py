@@ -10,7 +10,7 @@ import pytest
 from harness.cell import Cell, all_cells
 from harness.cli import app
 from harness.nic import CATALOGUE, InterruptMode
-from harness.profile import load_profile, profile_names
+from harness.profile_file import load_profile, profile_names
 from harness.report.known_issues import load_ledger
 from harness.requirements import load_coverage
 from harness.requirements import tests_in as all_tests_in

@@ -12,7 +12,7 @@ from harness.image.driver import module_facts, replacements
 from harness.image.linux import RootTar
 from harness.image.root import debian_root
 from harness.own import with_own
-from harness.profile import load_profile
+from harness.profile_file import load_profile
 from tests.conftest import PROJECT, Start
 
 HERE = ("--accel", "tcg", "-n", "0")

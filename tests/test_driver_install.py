@@ -21,7 +21,7 @@ from harness.guest.transport import TransportError
 from harness.image.windows.own_package import OwnPackage
 from harness.launcher import Launcher
 from harness.own import with_own
-from harness.profile import load_profile
+from harness.profile_file import load_profile
 from harness.qemu.accel import choose_accel
 from harness.qemu.binary import find_qemu
 from harness.testbed import Testbed

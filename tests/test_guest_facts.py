@@ -15,7 +15,8 @@ from harness.guest_facts import Facts, examine_guest, facts_file
 from harness.guest_questions import OF_NIC, OF_SYSTEM, OUTPUTS, Question
 from harness.image import BootImage
 from harness.launcher import Launcher
-from harness.profile import DiskImage, load_profile
+from harness.profile import DiskImage
+from harness.profile_file import load_profile
 from harness.testbed import Testbed
 from tests.conftest import PROJECT, clean_environment
 

@@ -12,7 +12,7 @@ from harness.cache import publish
 from harness.cell import select_cells
 from harness.debian import extract
 from harness.launcher import Launcher
-from harness.profile import load_profile
+from harness.profile_file import load_profile
 from harness.station import DUT
 from harness.testbed import Testbed
 from harness.traffic.stimulus import requests_in_background

@@ -15,7 +15,8 @@ from harness.guest.serial import SerialError
 from harness.image import build_image
 from harness.launcher import Launcher
 from harness.nic import CATALOGUE, InterruptMode
-from harness.profile import AbsentImage, DiskImage, MediumImage, Profile, load_profile
+from harness.profile import AbsentImage, DiskImage, MediumImage, Profile
+from harness.profile_file import load_profile
 from harness.qemu import machine
 from harness.qemu.accel import choose_accel
 from harness.qemu.binary import find_qemu

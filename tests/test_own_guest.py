@@ -13,7 +13,8 @@ from harness.errors import InputError, Unsupported
 from harness.guest.base import Guest
 from harness.launcher import Launcher
 from harness.nic import InterruptMode
-from harness.profile import BuiltImage, DiskImage, load_profile
+from harness.profile import BuiltImage, DiskImage
+from harness.profile_file import load_profile
 from harness.qemu.accel import choose_accel
 from harness.qemu.binary import Qemu, find_qemu
 from harness.station import DUT, WIRE

@@ -11,7 +11,7 @@ from harness.image.windows.inf import WINDOWS
 from harness.image.windows.own_package import read_package
 from harness.own import own_package as package_of
 from harness.own import with_own
-from harness.profile import load_profile
+from harness.profile_file import load_profile
 from tests.conftest import Start
 from tests.windows_media import AMD64, E1000_PACKAGE, NETKVM, X86
 from tests.windows_media import own_package as write_package

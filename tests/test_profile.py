@@ -10,16 +10,8 @@ import pytest
 import harness.shipped
 from harness.errors import InputError
 from harness.nic import CATALOGUE, InterruptMode
-from harness.profile import (
-    BuiltImage,
-    DiskImage,
-    KernelImage,
-    Profile,
-    RomImage,
-    hardware_cannot,
-    load_profile,
-    profile_names,
-)
+from harness.profile import BuiltImage, DiskImage, KernelImage, Profile, RomImage, hardware_cannot
+from harness.profile_file import load_profile, profile_names
 from harness.shipped import shipped
 from harness.station import DUT
 

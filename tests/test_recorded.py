@@ -6,7 +6,8 @@ import pytest
 
 from harness.cell import Exclusion, all_cells, select_cells
 from harness.errors import InputError
-from harness.profile import DiskImage, Profile, load_profile
+from harness.profile import DiskImage, Profile
+from harness.profile_file import load_profile
 from harness.recorded import card_file, recorded_file
 
 # Shortened, as harness/guest_facts.py writes it.

@@ -14,7 +14,7 @@ import harness.cli
 from harness.cell import find_cell, select_cells
 from harness.cli import app
 from harness.errors import InputError
-from harness.profile import load_profile
+from harness.profile_file import load_profile
 from harness.requirements import Coverage, load_coverage, not_binding
 
 ROOT = Path(__file__).parents[1]

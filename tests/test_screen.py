@@ -12,7 +12,7 @@ import pytest
 from harness.cell import Cell, select_cells
 from harness.image import build_image
 from harness.launcher import Launcher
-from harness.profile import load_profile
+from harness.profile_file import load_profile
 from harness.qemu.screen import Picture
 from harness.readiness import BootFailure
 from harness.testbed import Testbed
