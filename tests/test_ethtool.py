@@ -1,7 +1,9 @@
 """What ethtool prints is read as it was meant, in its newer and its older form."""
 
+import pytest
+
 from harness.guest.linux_offloads import parse_features
-from harness.guest.linux_queues import parse_indirection, parse_maximum_and_current
+from harness.guest.linux_queues import parse_indirection, parse_maximum_and_current, parse_rule_refusal
 from harness.guest.linux_selftest import parse_octets, parse_registers, parse_self_test
 from harness.guest.linux_settings import (
     parse_coalescing,
@@ -18,6 +20,7 @@ from harness.guest.settings import (
     TRANSMIT_INTERVAL,
     TRANSMIT_PAUSE,
 )
+from harness.guest.transport import Completed
 from harness.traffic.flows import ADDRESSES, ADDRESSES_AND_PORTS, Flow, FlowKind, Transport, random_flows
 
 KEY = bytes.fromhex("6d5a56da255b0ec24167253d43a38fb0d0ca2bcbae7b30b477cb2da38030f20c6a42b73bbeac01fa")
@@ -55,6 +58,13 @@ RSS hash function:
     assert (
         parse_indirection("RX flow hash indirection table for eth0 with 1 RX ring(s):\nOperation not supported") == ()
     )
+
+
+@pytest.mark.parametrize("status", [0, 1], ids=["ethtool 6.1", "ethtool 6.14"])
+def test_rule_that_the_driver_refused_is_refused_whatever_the_status(status: int) -> None:
+    said = "rmgr: Cannot insert RX class rule: Operation not supported"
+    assert parse_rule_refusal(Completed("ethtool -N", status, "", f"{said}\n")) == said
+    assert parse_rule_refusal(Completed("ethtool -N", 0, "Added rule with ID 15\n", "")) == ""
 
 
 def test_flow_goes_to_the_queue_of_its_published_hash() -> None:

@@ -4,8 +4,9 @@ import re
 from collections.abc import Collection, Sequence
 
 from harness.errors import NicproofError, Unsupported
-from harness.guest.linux_system import LinuxSystem, refusal
+from harness.guest.linux_system import LinuxSystem
 from harness.guest.queues import QueueOperations, Rings
+from harness.guest.transport import Completed
 from harness.traffic.flows import Flow, FlowKind, HashField, Transport
 
 _FIELDS = {
@@ -45,6 +46,18 @@ def parse_indirection(text: str) -> tuple[int, ...]:
     """
     rows = re.findall(r"^\s*\d+:((?:\s+\d+)+)$", text, re.MULTILINE)
     return tuple(int(queue) for row in rows for queue in row.split())
+
+
+def parse_rule_refusal(done: Completed) -> str:
+    """Return why `ethtool -N` added no flow rule, in its own words, or "" if it did.
+
+    Its status says nothing: ethtool 6.1 ends with 0 when the driver has refused. Real lines, ethtool 6.14 and 6.1:
+        Added rule with ID 15
+        rmgr: Cannot insert RX class rule: Operation not supported
+    """
+    if done.stdout.startswith("Added rule with ID "):
+        return ""
+    return done.stderr.strip().partition("\n")[0] or f"status {done.status}, and no rule added"
 
 
 class LinuxQueues(LinuxSystem, QueueOperations):
@@ -109,12 +122,10 @@ class LinuxQueues(LinuxSystem, QueueOperations):
 
     def steer(self, flow: Flow, queue: int) -> str:
         """Use `ethtool -N flow-type`."""
-        # rmgr: Cannot insert RX class rule: Operation not supported
-        # Added rule with ID 15
         source, target = flow.ports
         match = f"src-ip {flow.source} dst-ip {flow.target} src-port {source} dst-port {target}"
         command = f"ethtool -N {self.interface} flow-type {_flow_type(flow.kind)} {match} action {queue}"
-        return refusal(self._ssh.run(command))
+        return parse_rule_refusal(self._ssh.run(command))
 
     def _rings(self) -> tuple[Rings, Rings]:
         said = self._ssh.run(f"ethtool -g {self.interface}").stdout
