@@ -178,4 +178,7 @@ def test_link_events_are_the_changes_of_one_interface() -> None:
         "13: eth10: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1500 qdisc mq state UP group default \\    link/ether\n"
         "3: eth1: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1500 qdisc mq state UP group default \\    link/ether\n"
     )
-    assert parse_link_events(text, "eth1") == [False, True]
+    assert parse_link_events(text, "eth1") == [True]
+    as_it_was = "3: eth1: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1500 qdisc mq state UP group default \\    link/ether\n"
+    late = as_it_was
+    assert parse_link_events(as_it_was + late + text, "eth1") == [False, True]

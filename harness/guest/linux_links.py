@@ -1,24 +1,26 @@
 """The link on Linux: the carrier in sysfs, ethtool, and the kernel's messages by netlink."""
 
 import re
+from itertools import pairwise
 
 from harness.guest.links import LinkOperations, LinkSettings
 from harness.guest.linux_system import LinuxSystem
 
 _EVENTS = "/tmp/nicproof-links"
-"""What `ip monitor` has printed, in the guest."""
+"""The interface as it was, and what `ip monitor` has printed since, in the guest."""
 
 
 def parse_link_events(text: str, interface: str) -> list[bool]:
-    r"""Return the changes of an interface's link in what `ip -o monitor link` has printed, True for up.
+    r"""Return the changes of an interface's link after the first line of what `ip -o monitor link` prints, True for up.
 
-    The kernel sends a message for every change of anything; one that leaves the link alone is no event here:
+    The kernel sends a message for every change of anything, and up to a second late (net/core/link_watch.c); one that
+    leaves the link as it was is no event here:
         3: eth1: <NO-CARRIER,BROADCAST,MULTICAST,UP> mtu 1500 qdisc mq state DOWN group default \    link/ether ...
         3: eth1: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1500 qdisc mq state UP group default \    link/ether ...
     """
     flags = re.findall(rf"^(?:Deleted )?\d+: {re.escape(interface)}: <([^>]*)>", text, re.MULTILINE)
     states = ["LOWER_UP" in found.split(",") for found in flags]
-    return [state for number, state in enumerate(states) if number == 0 or states[number - 1] != state]
+    return [state for before, state in pairwise(states) if before != state]
 
 
 class LinuxLinks(LinuxSystem, LinkOperations):
@@ -66,7 +68,8 @@ class LinuxLinks(LinuxSystem, LinkOperations):
         """Start `ip monitor`; it listens once it shows a change that was made for it to show."""
         change = "ip link set lo alias nicproof-$n; n=$((n + 1)); sleep 0.02"
         self._ssh.check(
-            f"ip -o monitor link >{_EVENTS} 2>&1 </dev/null & n=0; until grep -q ': lo:' {_EVENTS}; do {change}; done",
+            f"ip -o link show {self.interface} >{_EVENTS}; ip -o monitor link >>{_EVENTS} 2>&1 </dev/null & "
+            f"n=0; until grep -q ': lo:' {_EVENTS}; do {change}; done",
         )
 
     def link_events(self, count: int) -> list[bool]:
@@ -75,5 +78,5 @@ class LinuxLinks(LinuxSystem, LinkOperations):
         enough = (
             f"grep -o ': {self.interface}: .*\\({up}\\|{down}\\)' {_EVENTS} | grep -o '{up}\\|{down}' | uniq | wc -l"
         )
-        self._wait(f"[ $({enough}) -ge {count} ]")
+        self._wait(f"[ $({enough}) -gt {count} ]")
         return parse_link_events(self._ssh.check(f"cat {_EVENTS}"), self.interface)
