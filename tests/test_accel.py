@@ -1,12 +1,15 @@
 """Acceleration is believed only after a guest ran under it."""
 
+import time
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
 import pytest
 
+from harness.cell import find_cell
 from harness.errors import InputError
+from harness.launcher import Launcher
 from harness.qemu import accel
 from harness.qemu.binary import Qemu, find_qemu
 
@@ -129,3 +132,36 @@ def test_asking_for_tcg_proves_nothing(qemu: Qemu, monkeypatch: pytest.MonkeyPat
 def test_an_unknown_acceleration_names_the_known(qemu: Qemu) -> None:
     with pytest.raises(InputError, match=r"--accel kvn: unknown \(one of auto, kvm, tcg\)"):
         accel.choose_accel(qemu, "kvn")
+
+
+FLAGS = "flags\t\t: fpu vme tsc msr nx {} rep_good nopl tsc_known_freq hypervisor\n"
+
+
+def test_rate_of_the_time_stamp_counter_is_half_of_bogomips() -> None:
+    assert accel.counter_mhz(FLAGS.format("constant_tsc") + "bogomips\t: 5192.24\nclflush size\t: 64\n") == 2596
+
+
+@pytest.mark.parametrize(
+    "told",
+    [FLAGS.format("rdtscp") + "bogomips\t: 5192.24\n", "Features\t: fp asimd\nBogoMIPS\t: 50.00\n"],
+    ids=["not constant", "aarch64"],
+)
+def test_guest_measures_a_counter_whose_rate_the_host_does_not_tell(told: str) -> None:
+    assert accel.counter_mhz(told) is None
+
+
+def test_clock_of_linux_does_not_run_ahead(qemu: Qemu) -> None:
+    tcg = accel.choose_accel(qemu, "tcg")
+    launcher, cell = Launcher(qemu, tcg), find_cell("linux/virtio-net/msix")
+    bed = launcher.fork(cell, launcher.saved(cell))
+    try:
+        ssh = bed.connect()
+        said = ssh.check("dmesg")
+        began = time.monotonic()
+        ssh.check("sleep 1")
+        slept_s = time.monotonic() - began
+    finally:
+        bed.close()
+    assert slept_s >= 0.99  # TCG's clock is the host's; a processor that waits for one makes it later, never sooner
+    if told := tcg.kernel_parameters:
+        assert f"tsc: Detected {int(told.removeprefix('tsc_early_khz=')) / 1000:.3f} MHz" in said

@@ -104,14 +104,14 @@ def _display(cell: Cell) -> list[str]:
     return ["-device", _properties(device, {"bus": _bus(cell), "addr": hex(DISPLAY_SLOT)})]
 
 
-def _boot(cell: Cell, image: BootImage) -> list[str]:
+def _boot(cell: Cell, image: BootImage, accel: Accel) -> list[str]:
     arguments: list[str] = [] if image.rom is None else ["-bios", str(image.rom)]
     if image.kernel is not None:
         arguments += ["-kernel", str(image.kernel)]
         if image.initrd is not None:
             arguments += ["-initrd", str(image.initrd)]
         if cell.profile.os == "linux":
-            arguments += ["-append", kernel_command_line(cell, image)]
+            arguments += ["-append", kernel_command_line(cell, image, accel)]
     if image.disk is not None:
         shared = isinstance(cell.profile.image, BuiltImage)
         drive = f"if=none,id=root,format={image.disk_format},file={image.disk}" + (",readonly=on" if shared else "")
@@ -160,9 +160,9 @@ def _quoted(path: Path) -> str:
     return str(path).replace(",", ",,")
 
 
-def kernel_command_line(cell: Cell, image: BootImage) -> str:
+def kernel_command_line(cell: Cell, image: BootImage, accel: Accel) -> str:
     """Return the Linux command line of a cell: how its mode is reached, and who is who for the guest's init."""
-    words = [image.append, cell.profile.machine.append, cell.mode_profile.append]
+    words = [image.append, accel.kernel_parameters, cell.profile.machine.append, cell.mode_profile.append]
     if cell.profile.control == "ssh":
         words.append(f"nicproof.control={CONTROL_MAC}")
     words.append(f"nicproof.dut={FUNCTION_MAC if cell.nic.virtual_function else DUT.mac}")
@@ -199,7 +199,7 @@ def hardware(cell: Cell, image: BootImage, accel: Accel) -> Hardware:
         *(_control(cell) if profile.control == "ssh" else ()),
         *(("-device", _properties("virtio-rng-pci", companion)) if profile.os == "linux" else ()),
         *_display(cell),
-        *_boot(cell, image),
+        *_boot(cell, image, accel),
     ]
     return Hardware(tuple(arguments), profile.machine.memory_mib, profile.control == "ssh")
 
