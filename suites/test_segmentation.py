@@ -40,6 +40,7 @@ from harness.traffic.segmentation import (
     send_stream,
     send_with_cwr,
     without_end_flags,
+    wrongly_cut,
 )
 from harness.traffic.transmission import data_of
 
@@ -148,7 +149,7 @@ def _assert_cwr_first(sent: Sent) -> None:
     flags = [flags_of(frame) & CWR for frame in sent.seen]
     marked = [number for number, flag in enumerate(flags, 1) if flag]
     assert marked == [1], f"of {len(flags)} segments expected CWR in the first alone, seen it in {marked}"
-    wrong = difference(parts_of(sent, SEGMENT), sent.seen)
+    wrong = wrongly_cut(sent, SEGMENT)
     assert not wrong, f"of segments of a large send with CWR, {wrong}"
 
 
@@ -161,7 +162,7 @@ def test_without_the_offload_no_large_send_is_handed_over(guest: Guest, wire: Wi
         sent = send_stream(outside_vlans(guest, wire), family, payload, FULL[family])
         longest = max(sent.largest_handed, *map(len, sent.seen))
         assert longest <= LONGEST_FRAME, f"expected frames of {LONGEST_FRAME} octets at most, seen {longest}"
-        wrong = difference(parts_of(sent, FULL[family]), sent.seen)
+        wrong = wrongly_cut(sent, FULL[family])
         assert not wrong, f"of frames as the driver got them, {wrong}"
         wrong = difference([payload], [reassembled(sent.seen)])
         assert not wrong, f"of a stream of {len(payload)} octets, {wrong}"
@@ -181,7 +182,7 @@ def test_udp_payload_leaves_in_datagrams_of_the_length_asked_for(
     expected = [DATAGRAMS[at : at + SEGMENT] for at in range(0, len(DATAGRAMS), SEGMENT)]
     wrong = difference(expected, [data_of(frame) for frame in sent.seen])
     assert not wrong, f"of the data of {len(expected)} datagrams in one send, {wrong}"
-    wrong = difference(parts_of(sent, SEGMENT), sent.seen)
+    wrong = wrongly_cut(sent, SEGMENT)
     assert not wrong, f"of datagrams with headers and checksums, {wrong}"
 
 

@@ -11,7 +11,8 @@ from harness.endpoint.checksum import checksum_states, is_open, open_checksum, w
 from harness.endpoint.headers import transport_of, unpadded
 from harness.traffic.aggregation import wrongly_merged
 from harness.traffic.damage import damaged, damaged_header
-from harness.traffic.segmentation import cut, reassembled
+from harness.traffic.handing import Sent
+from harness.traffic.segmentation import cut, reassembled, wrongly_cut
 from harness.traffic.transmission import data_of
 
 ETHER = Ether(src="52:54:00:00:00:01", dst="52:54:00:00:00:02")
@@ -85,6 +86,17 @@ def test_right_checksum_that_looks_open_is_right(network: Packet) -> None:
     frame = bytes(ETHER / network / TCP(sport=7, dport=8) / word.to_bytes(2, "big"))
     assert is_open(frame)
     assert checksum_states([frame]) == {"right"}
+
+
+def test_either_zero_is_a_tcp_checksum_but_no_other_octet_may_differ() -> None:
+    word = Ether(bytes(ETHER / V4 / TCP(sport=7, dport=8) / bytes(2)))[TCP].chksum
+    handed = bytes(ETHER / V4 / TCP(sport=7, dport=8) / word.to_bytes(2, "big"))
+    assert handed[50:52] == bytes(2)
+    zero, other = (
+        Sent((handed,), (False,), (handed[:50] + field + handed[52:],)) for field in (b"\xff\xff", b"\xff\xfe")
+    )
+    assert wrongly_cut(zero, 500) == ""
+    assert "octet 50" in wrongly_cut(other, 500)
 
 
 PIECES = [segment(V4, at, DATA[at : at + 100]) for at in range(0, 400, 100)]

@@ -13,7 +13,7 @@ from harness.endpoint.headers import transport_of
 from harness.endpoint.stack import Stack
 from harness.guest.offloads import Offload
 from harness.station import DUT, WIRE
-from harness.traffic.frames import IPV4, Family
+from harness.traffic.frames import IPV4, Family, difference
 from harness.traffic.handing import Path, Sent, watched
 from harness.traffic.transmission import DISCARD, Carrier, data_of
 
@@ -24,6 +24,7 @@ CWR = 0x80
 _END = 16
 """Octets by which the last of some datagrams is told."""
 _PORT = 40005
+_TCP = 6
 
 
 def offload_of(family: Family) -> Offload:
@@ -87,6 +88,21 @@ def cut(handed: bytes, octets: int) -> list[bytes]:
 def parts_of(sent: Sent, octets: int) -> list[bytes]:
     """Return the frames that all that was handed over must leave as."""
     return [part for handed in sent.handed for part in cut(handed, octets)]
+
+
+def wrongly_cut(sent: Sent, octets: int) -> str:
+    """Say how the frames on the cable differ from those that what was handed over must leave as; empty if they do not.
+
+    A TCP checksum of ffff is the same number as 0000, ones' complement having two zeros (RFC 1071, 2); a UDP checksum
+    is not (RFC 768).
+    """
+    return difference([*map(_with_one_zero, parts_of(sent, octets))], [*map(_with_one_zero, sent.seen)])
+
+
+def _with_one_zero(frame: bytes) -> bytes:
+    protocol, at = transport_of(frame)
+    is_zero = protocol == _TCP and frame[at + 16 : at + 18] == b"\xff\xff"
+    return frame[: at + 16] + b"\0\0" + frame[at + 18 :] if is_zero else frame
 
 
 def _part(whole: Packet, number: int, data: bytes, at: int, last: bool) -> bytes:
