@@ -155,7 +155,10 @@ def change(testbed: Testbed, command: str) -> Guest:
     return testbed.guest
 
 
-NO_WORKER = "kill $(busybox pidof python3)"
+NO_WORKER = (
+    "kill $(busybox pidof python3) && timeout 30 sh -c 'while busybox pidof python3 >/dev/null; do sleep 0.02; done'"
+)
+"""Ends the worker, and waits until it is gone: as long as it ends, it may still be connected to."""
 
 
 def test_endpoint_is_there_before_the_snapshot_and_started_where_it_is_not(disk_guest: Testbed) -> None:
