@@ -51,6 +51,13 @@ def wrong_checksums(frame: bytes) -> list[str]:
     return wrong
 
 
+def with_one_zero(frame: bytes) -> bytes:
+    """Return a TCP segment whose checksum, if it is zero, is written 0000 and not ffff; other frames as they are."""
+    place = _checksum_of(frame)
+    is_other_zero = transport_of(frame)[0] == _TCP and frame[place] == b"\xff\xff"
+    return frame[: place.start] + b"\0\0" + frame[place.stop :] if is_other_zero else frame
+
+
 def open_checksum(frame: bytes) -> bytes:
     """Return what stands for the checksum of a TCP segment or UDP datagram that somebody else is to compute.
 
