@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
@@ -53,8 +54,14 @@ class Accel:
         A kernel that has to measure it on a busy host can miss all but a fraction of the time in which it counts: its
         clock then runs many times too fast. KVM tells it.
         """
-        mhz = counter_mhz(Path("/proc/cpuinfo").read_text()) if self.name == "tcg" else None
+        mhz = _host_counter_mhz() if self.name == "tcg" else None
         return f"tsc_early_khz={mhz}000" if mhz else ""
+
+
+@cache
+def _host_counter_mhz() -> int | None:
+    """Read it once: every fork's command line has it, and a host with many processors is slow to tell of all."""
+    return counter_mhz(Path("/proc/cpuinfo").read_text())
 
 
 def counter_mhz(cpuinfo: str) -> int | None:
