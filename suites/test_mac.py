@@ -134,7 +134,9 @@ def test_only_the_last_of_many_addresses_receives(guest: Guest, wire: Wire) -> N
     _assert_reached(guest, wire, ONE_BY_ONE[:-1], ONE_BY_ONE[-1])
 
 
-@requirement("IEEE 802.3-2022 4A.2.4.1.1", "82540EM 3.2.1", "82574L 7.1.1", "82576 7.1.3", "virtio 1.2 5.1.6.5.2")
+@requirement(
+    "IEEE 802.3-2022 4A.2.4.1.1", "82540EM 3.2.1", "82574L 7.1.1", "82576 7.1 filtering", "virtio 1.2 5.1.6.5.2"
+)
 def test_groups_are_kept_with_the_new_address(guest: Guest, wire: Wire) -> None:
     """A station that changes its address goes on taking the frames to all stations and to the groups it has joined."""
     guest.join([GROUP])
