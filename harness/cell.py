@@ -1,7 +1,10 @@
 """Cells: each profile, NIC model and interrupt mode that can exist together, and why the others cannot."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from packaging.version import Version
 
 from harness.errors import InputError, Unsupported
 from harness.nic import CATALOGUE, InterruptMode, NicModel, vectors_needed
@@ -19,6 +22,8 @@ from harness.profile import (
 )
 from harness.profile_file import load_profile
 from harness.yaml_source import nearest
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -168,6 +173,23 @@ def select_cells(profile: Profile, nics: Sequence[str] = (), modes: Sequence[str
     ]
     _refuse_what_has_no_cell(profile, wanted, nics, modes)
     return tuple(one for one in wanted if isinstance(one, Cell))
+
+
+def emulated_by(version: Version, cells: Sequence[Cell]) -> tuple[Cell, ...]:
+    """Return those of `cells` whose NIC this version of QEMU has, and say which are left out.
+
+    Raises:
+        InputError: It has none of them.
+    """
+    too_new = {cell: since for cell in cells if (since := cell.nic.since) is not None and since > version}
+    has = tuple(cell for cell in cells if cell not in too_new)
+    if too_new:
+        names = " and no ".join(dict.fromkeys(cell.nic.name for cell in too_new))
+        said = f"QEMU {version} has no {names}, which came with {max(too_new.values())}"
+        if not has:
+            raise InputError(f"--qemu: {said}")
+        _log.warning("%s: %d cells are left out", said, len(too_new))
+    return has
 
 
 def _refuse_what_has_no_cell(

@@ -9,6 +9,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Literal
 
+from packaging.version import Version
+
 
 class InterruptMode(StrEnum):
     """How a NIC's interrupts reach the processor."""
@@ -96,6 +98,8 @@ class NicModel:
     longest_mtu: int = 65535
     """What its maker says it can carry; without such a word, the longest IPv4 packet there is (RFC 791, 3.1)."""
     interrupt_masks: tuple[InterruptMask, ...] = ()
+    since: Version | None = None
+    """The first QEMU that has it, where one that nicproof can use has it not."""
     properties: Mapping[str, str | int] = field(default_factory=lambda: MappingProxyType({}))
     """QEMU device properties that make the model what it is."""
 
@@ -169,6 +173,7 @@ CATALOGUE: Mapping[str, NicModel] = MappingProxyType(
                 subsystem_id=0x1100,
                 has_msi=True,
                 msix_vectors=10,
+                since=Version("8.0"),
                 virtual_functions=7,  # of eight pools of queues, one is the physical function's own
                 longest_mtu=9216,  # a frame of 9234 octets with FCS
                 interrupt_masks=(_IMS, _EIMS),
@@ -186,6 +191,7 @@ CATALOGUE: Mapping[str, NicModel] = MappingProxyType(
                 has_msi=False,
                 msix_vectors=3,
                 has_intx=False,
+                since=Version("8.0"),
                 virtual_function=True,
                 longest_mtu=9216,  # as the physical function's
                 interrupt_masks=(_EIMS,),

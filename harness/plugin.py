@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness import rundir
-from harness.cell import Cell, select_cells
+from harness.cell import Cell, emulated_by, select_cells
 from harness.endpoint.place import parse_place
 from harness.endpoint.wire import Wire
 from harness.errors import ImageAbsent, InputError, NicproofError
@@ -107,7 +107,10 @@ def pytest_configure(config: pytest.Config) -> None:
     try:
         profile = _profile(config, wish)
         cells = select_cells(profile, config.getoption("nic"), config.getoption("irq"))
-        bench = Bench(cells, _supply(config, cells))
+        supply = _supply(config, cells)
+        if supply.qemu_version is not None:
+            cells = emulated_by(supply.qemu_version, cells)
+        bench = Bench(cells, supply)
         if recorder is not None:
             recorder.begin(bench.cells, bench.supply)
             config.pluginmanager.register(recorder, "nicproof-recorder")

@@ -74,7 +74,7 @@ MISTAKES = {
     "cell": (["--profile", "linux", "--nic", "e1000", "--irq", "msix"], r"no cell linux/e1000/msix: .*MSI-X"),
     "image": (["--profile", "{without_kernel}"], r"own\.yaml.*kernel.*/no/such/vmlinuz"),
     "qemu": (["--profile", "linux", "--qemu", "/no/such/qemu"], r"--qemu /no/such/qemu: no such program"),
-    "old qemu": (["--profile", "linux", "--qemu", "{old_qemu}"], r"QEMU 7\.2\.22 is too old, 8\.2 or newer is needed"),
+    "old qemu": (["--profile", "linux", "--qemu", "{old_qemu}"], r"QEMU 5\.2\.19 is too old, 7\.2 or newer is needed"),
 }
 
 

@@ -4,8 +4,9 @@ from itertools import product
 from pathlib import Path
 
 import pytest
+from packaging.version import Version
 
-from harness.cell import Cell, Exclusion, all_cells, find_cell, select_cells
+from harness.cell import Cell, Exclusion, all_cells, emulated_by, find_cell, select_cells
 from harness.errors import InputError
 from harness.nic import CATALOGUE, InterruptMode
 from harness.profile_file import load_profile, profile_names
@@ -95,6 +96,19 @@ def test_selection_keeps_the_cells_that_fit_nic_and_mode() -> None:
         "linux/e1000e/msix",
     ]
     assert {cell.nic.name for cell in select_cells(linux, modes=["msix-remapped"])} == {"e1000e", "igb"}
+
+
+def test_an_old_qemu_has_the_cells_whose_nic_it_has(caplog: pytest.LogCaptureFixture) -> None:
+    cells = select_cells(load_profile("linux"))
+    kept = emulated_by(Version("7.2.22"), cells)
+    assert {cell.nic.name for cell in kept} == {"e1000", "e1000e", "virtio-net", "virtio-net-modern"}
+    assert caplog.messages == ["QEMU 7.2.22 has no igb and no igbvf, which came with 8.0: 4 cells are left out"]
+    assert emulated_by(Version("8.0"), cells) == cells
+
+
+def test_a_qemu_without_any_of_the_nics_is_refused() -> None:
+    with pytest.raises(InputError, match=r"^--qemu: QEMU 7.2.22 has no igb, which came with 8.0$"):
+        emulated_by(Version("7.2.22"), select_cells(load_profile("linux"), ["igb"]))
 
 
 def test_unknown_nic_is_answered_with_the_nearest() -> None:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from packaging.version import Version
 
 from harness.errors import NicproofError
 from harness.qemu import snapshot
@@ -214,23 +215,27 @@ def remembered(vm: QemuProcess) -> int:
     return int(vm.monitor.human("i /b 0x71").split("=")[1], 16)
 
 
-def test_a_snapshot_goes_on_where_it_was_saved(started: Started, tmp_path: Path) -> None:
-    first = started(paused=True)
+@pytest.mark.parametrize("version", ["10.0", "7.2"])
+def test_a_snapshot_goes_on_where_it_was_saved(version: str, started: Started, tmp_path: Path) -> None:
+    first, second = started(paused=True), started(incoming=True)
+    first.version = second.version = Version(version)  # an old one is handed the file, which newer ones still take
     remember(first, 0x5A)
     snapshot.save(first, tmp_path / "state")
     first.kill()
-    second = started(incoming=True)
     snapshot.load(second, tmp_path / "state")
     assert second.monitor.execute("query-status")["running"] is True
     assert remembered(second) == 0x5A
 
 
+@pytest.mark.parametrize("version", ["10.0", "7.2"])
 @pytest.mark.parametrize("way", [snapshot.save, snapshot.load])
 def test_a_snapshot_file_that_cannot_be_opened_is_refused_with_the_reason(
-    way: Callable[[QemuProcess, Path], None], started: Started, tmp_path: Path
+    way: Callable[[QemuProcess, Path], None], version: str, started: Started, tmp_path: Path
 ) -> None:
+    vm = started(incoming=way is snapshot.load)
+    vm.version = Version(version)
     with pytest.raises(NicproofError, match=r"No such file"):
-        way(started(incoming=way is snapshot.load), tmp_path / "missing" / "state")
+        way(vm, tmp_path / "missing" / "state")
 
 
 @pytest.mark.parametrize("damage", ["empty", "cut off", "of another machine"])

@@ -15,7 +15,7 @@ from harness.errors import InputError, NicproofError
 from harness.qemu.binary import Qemu, find_qemu
 
 GREETING = (
-    '{"QMP": {"version": {"qemu": {"micro": 22, "minor": 2, "major": 7}, "package": "Debian 1:7.2+dfsg-7+deb12u16"},'
+    '{"QMP": {"version": {"qemu": {"micro": 19, "minor": 2, "major": 5}, "package": "Debian 1:5.2+dfsg-11+deb11u5"},'
     ' "capabilities": ["oob"]}}'
 )
 
@@ -41,7 +41,7 @@ def script(path: Path, text: str) -> Path:
 
 @pytest.fixture
 def old_qemu(tmp_path: Path) -> Path:
-    """What answers as QEMU 7.2 does."""
+    """What answers as QEMU 5.2 does."""
     folder = tmp_path / "bin"
     folder.mkdir()
     return script(folder / "qemu-system-x86_64", f"cat >/dev/null; echo '{GREETING}'")
@@ -114,14 +114,14 @@ def test_an_old_qemu_on_path_is_passed_over_and_said_so(
     monkeypatch.setenv("PATH", f"{old_qemu.parent}:/usr/bin:/bin")
     caplog.set_level(logging.INFO)
     assert find_qemu() == cached
-    assert f"{old_qemu}: QEMU 7.2.22 is too old, 8.2 or newer is needed: using Debian trixie's" in caplog.text
+    assert f"{old_qemu}: QEMU 5.2.19 is too old, 8.0 or newer is needed: using Debian trixie's" in caplog.text
 
 
 def test_an_old_qemu_asked_for_is_refused_with_the_cure(old_qemu: Path) -> None:
     with pytest.raises(InputError) as caught:
         find_qemu(str(old_qemu))
     assert str(caught.value) == (
-        f"--qemu {old_qemu}: QEMU 7.2.22 is too old, 8.2 or newer is needed: use --qemu debian:trixie"
+        f"--qemu {old_qemu}: QEMU 5.2.19 is too old, 7.2 or newer is needed: use --qemu debian:trixie"
     )
 
 

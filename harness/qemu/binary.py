@@ -20,8 +20,10 @@ from harness.errors import InputError, NicproofError
 
 _log = logging.getLogger(__name__)
 
-NEEDED = Version("8.2")
-"""The first QEMU with the igb model (8.0) that also saves a snapshot to a file by itself ("migrate" to "file:")."""
+LEAST = Version("7.2")
+"""The first QEMU that takes an end of a socket pair for the DUT's cable ("-netdev dgram")."""
+WITH_ALL_MODELS = Version("8.0")
+"""The first with the igb model: an older one is used only if the user names it."""
 
 _NAME = "qemu-system-x86_64"
 _PACKAGES = ("qemu-system-x86", "qemu-utils")
@@ -78,7 +80,7 @@ def find_qemu(wish: str | None = None) -> Qemu:
             one unpacked from Debian.
 
     Raises:
-        InputError: What the user asks for does not exist, is not a QEMU for x86-64, or is older than `NEEDED`.
+        InputError: What the user asks for does not exist, is not a QEMU for x86-64, or is older than `LEAST`.
         NicproofError: It could not be unpacked.
     """
     if wish is None:
@@ -94,8 +96,8 @@ def find_qemu(wish: str | None = None) -> Qemu:
         qemu = _installed(Path(program).absolute())
     except NicproofError as error:
         raise InputError(f"--qemu {wish}: not a {_NAME} that starts ({error}): {_CURE}") from error
-    if qemu.version < NEEDED:
-        raise InputError(f"--qemu {wish}: {_too_old(qemu)}: {_CURE}")
+    if qemu.version < LEAST:
+        raise InputError(f"--qemu {wish}: {_too_old(qemu, LEAST)}: {_CURE}")
     return qemu
 
 
@@ -109,8 +111,8 @@ def _on_path() -> Qemu | None:
     except NicproofError as error:
         _log.warning("%s does not start (%s): using Debian %s's", program, error, _UNPACK_FROM)
         return None
-    if qemu.version < NEEDED:
-        _log.info("%s: %s: using Debian %s's", program, _too_old(qemu), _UNPACK_FROM)
+    if qemu.version < WITH_ALL_MODELS:
+        _log.info("%s: %s: using Debian %s's", program, _too_old(qemu, WITH_ALL_MODELS), _UNPACK_FROM)
         return None
     return qemu
 
@@ -158,8 +160,8 @@ def _unpacked(suite: str) -> Qemu:
         build_id=_build_id(root / "usr/bin" / _NAME, package),
         image_tool=_own_loader(root, "qemu-img")[0],
     )
-    if version < NEEDED:
-        raise InputError(f"--qemu debian:{suite}: {_too_old(qemu)}: {_CURE}")
+    if version < LEAST:
+        raise InputError(f"--qemu debian:{suite}: {_too_old(qemu, LEAST)}: {_CURE}")
     return qemu
 
 
@@ -204,8 +206,8 @@ def _start(argv: tuple[str, ...], env: Mapping[str, str]) -> tuple[Version, str]
     return version, package
 
 
-def _too_old(qemu: Qemu) -> str:
-    return f"QEMU {qemu.version} is too old, {NEEDED} or newer is needed"
+def _too_old(qemu: Qemu, needed: Version) -> str:
+    return f"QEMU {qemu.version} is too old, {needed} or newer is needed"
 
 
 def _build_id(program: Path, version: str) -> str:

@@ -83,6 +83,19 @@ class Monitor:
             self._lost = True
             raise
 
+    def hand_over(self, descriptor: int, name: str) -> None:
+        """Have QEMU keep an open file under a name, for a command that takes one.
+
+        Raises:
+            MonitorLost: QEMU is gone or silent.
+        """
+
+        async def send() -> None:
+            self._client.send_fd_scm(descriptor)
+
+        self._run(send(), "an open file")
+        self.execute("getfd", fdname=name)
+
     def human(self, command: str) -> str:
         """Run a command of the human monitor and return what it prints, with plain line ends."""
         text = self.execute(HUMAN, command_line=command)

@@ -47,6 +47,7 @@ class QemuProcess:
         serial: the harness's end of the guest's second serial port, if it has one.
         cable: a datagram socket; each datagram is one Ethernet frame without FCS.
         argv: the whole command line, to be shown to people.
+        version: QEMU's.
         directory: where the console log, the trace log and QEMU's own messages lie.
     """
 
@@ -86,6 +87,7 @@ class QemuProcess:
                 "run fewer workers (-n 1) or lower machine.memory_mib in the profile"
             )
         self.directory = directory
+        self.version = qemu.version
         self._twin = partial(
             QemuProcess,
             qemu,

@@ -7,7 +7,10 @@ share what they leave alone.
 A snapshot belongs to one QEMU build, command line, kernel and image: whoever stores it keys it by all of them.
 """
 
+import os
 from pathlib import Path
+
+from packaging.version import Version
 
 from harness.errors import NicproofError
 from harness.qemu.monitor import CommandRefused
@@ -18,12 +21,30 @@ class SnapshotError(NicproofError):
     """A snapshot could not be saved or loaded."""
 
 
-def _migrate(vm: QemuProcess, command: str, path: Path, what: str, deadline_s: float) -> None:
+_OPENS_FILES = Version("8.2")
+"""The first QEMU that opens a file by itself; one that is handed to it open, newer ones are about to refuse."""
+
+
+def _uri(vm: QemuProcess, path: Path, flags: int) -> str:
+    if vm.version >= _OPENS_FILES:
+        return f"file:{path}"
+    try:
+        descriptor = os.open(path, flags, mode=0o600)
+    except OSError as error:
+        raise SnapshotError(f"snapshot {path}: {error.strerror}") from None
+    try:
+        vm.monitor.hand_over(descriptor, "snapshot")
+    finally:
+        os.close(descriptor)
+    return "fd:snapshot"
+
+
+def _migrate(vm: QemuProcess, command: str, uri: str, what: str, deadline_s: float) -> None:
     vm.monitor.forget_events()
     try:
         capabilities = [{"capability": name, "state": True} for name in ("x-ignore-shared", "events")]
         vm.monitor.execute("migrate-set-capabilities", capabilities=capabilities)
-        vm.monitor.execute(command, uri=f"file:{path}")
+        vm.monitor.execute(command, uri=uri)
     except CommandRefused as refusal:
         raise SnapshotError(f"{what} failed: {refusal}") from None
     event = vm.monitor.wait_event(
@@ -42,7 +63,9 @@ def save(vm: QemuProcess, path: Path, deadline_s: float = 120.0) -> None:
     Raises:
         SnapshotError: the device models of this QEMU cannot be saved, or the disk is full.
     """
-    _migrate(vm, "migrate", path, f"saving the snapshot {path}", deadline_s)
+    _migrate(
+        vm, "migrate", _uri(vm, path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), f"saving the snapshot {path}", deadline_s
+    )
 
 
 def load(vm: QemuProcess, path: Path, deadline_s: float = 60.0) -> None:
@@ -57,6 +80,6 @@ def load(vm: QemuProcess, path: Path, deadline_s: float = 60.0) -> None:
     # After a migration QEMU tells switches where the guest is now: with frames of its own on the DUT's cable, and with
     # configuration interrupts to virtio drivers. This guest has not moved.
     vm.monitor.execute("migrate-set-parameters", announce_rounds=0)
-    _migrate(vm, "migrate-incoming", path, f"loading the snapshot {path}", deadline_s)
+    _migrate(vm, "migrate-incoming", _uri(vm, path, os.O_RDONLY), f"loading the snapshot {path}", deadline_s)
     if vm.monitor.execute("query-status")["status"] != "running":
         vm.monitor.execute("cont")
