@@ -6,6 +6,7 @@ import select
 import signal
 import subprocess
 import sys
+import tarfile
 import textwrap
 import time
 import xml.etree.ElementTree as ET
@@ -16,9 +17,12 @@ from pathlib import Path
 import pytest
 
 from harness import rundir
+from harness.image.linux import RootTar
+from harness.image.root import debian_root
 from harness.launcher import Launcher
 from harness.qemu.accel import choose_accel
 from harness.qemu.binary import find_qemu
+from tests.own_driver import MODULE
 
 PROJECT = Path(__file__).resolve().parents[1]
 DEADLINE_S = 300.0
@@ -188,6 +192,18 @@ def launcher() -> Launcher:
     """Return one that emulates, so that whoever has KVM tests the same."""
     qemu = find_qemu()
     return Launcher(qemu, choose_accel(qemu, "tcg"))
+
+
+@pytest.fixture(scope="module")
+def guest_kernel(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, list[str], Path]:
+    """The guest kernel's release, its modules.dep, and its own e1000e as a file."""
+    with tarfile.open(debian_root("trixie", with_kernel=True)) as tar:
+        root = RootTar(tar)
+        (index,) = (name for name in root.names(root.modules) if name.endswith("/modules.dep"))
+        tree = index.removesuffix("/modules.dep")
+        file = tmp_path_factory.mktemp("driver") / "e1000e.ko"
+        file.write_bytes(root.read(f"{tree}/{MODULE}"))
+        return tree.rpartition("/")[2], root.read(index).decode().splitlines(), file
 
 
 Start = Callable[..., Run]

@@ -1,35 +1,17 @@
 """A driver of the user's own in the place of the guest kernel's: what is accepted, and what becomes of it."""
 
-import tarfile
 from pathlib import Path
 
 import pytest
 
-from harness import cache
-from harness.debian import apt_options, mirror, run_mmdebstrap
 from harness.errors import InputError
 from harness.image.driver import module_facts, replacements
-from harness.image.linux import RootTar
-from harness.image.root import debian_root
 from harness.own import with_own
 from harness.profile_file import load_profile
 from tests.conftest import PROJECT, Start
+from tests.own_driver import MODULE
 
 HERE = ("--accel", "tcg", "-n", "0")
-BUILD_DEADLINE_S = 1500.0
-MODULE = "kernel/drivers/net/ethernet/intel/e1000e/e1000e.ko"
-
-
-@pytest.fixture(scope="module")
-def guest_kernel(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, list[str], Path]:
-    """The guest kernel's release, its modules.dep, and its own e1000e as a file."""
-    with tarfile.open(debian_root("trixie", with_kernel=True)) as tar:
-        root = RootTar(tar)
-        (index,) = (name for name in root.names(root.modules) if name.endswith("/modules.dep"))
-        tree = index.removesuffix("/modules.dep")
-        file = tmp_path_factory.mktemp("driver") / "e1000e.ko"
-        file.write_bytes(root.read(f"{tree}/{MODULE}"))
-        return tree.rpartition("/")[2], root.read(index).decode().splitlines(), file
 
 
 def test_a_module_says_its_name_its_kernel_and_what_it_needs(guest_kernel: tuple[str, list[str], Path]) -> None:
@@ -117,29 +99,3 @@ def test_a_module_that_the_kernel_rejects_is_a_failed_test_with_the_reason(
     assert case.outcome == "failure", ended.output
     assert "expected a driver of ('e1000e',), bound is none; the kernel says: " in case.message
     assert case.message.endswith("Key was rejected by service")
-
-
-@pytest.mark.nightly
-def test_a_module_built_from_debians_source_runs(
-    guest_kernel: tuple[str, list[str], Path], start: Start, tmp_path: Path
-) -> None:
-    release = guest_kernel[0]
-    source = "/tmp/drivers/net/ethernet/intel/e1000e"
-    unpack = f'tar -C /tmp -xJf /usr/src/linux-source-*.tar.xz --strip-components=1 --wildcards "*{source[4:]}/*"'
-    make = f"make -C /lib/modules/{release}/build M={source} CONFIG_E1000E=m modules"
-
-    def build(into: Path) -> None:
-        recipe = [
-            *("--variant=apt", *apt_options("trixie"), "--format=null"),
-            f"--include=linux-headers-{release},linux-source,make,xz-utils",
-            f"--customize-hook=chroot \"$1\" /bin/sh -ec '{unpack}; {make}'",
-            f"--customize-hook=copy-out {source}/e1000e.ko {into}",
-        ]
-        what = "a build of e1000e"
-        run_mmdebstrap(recipe, ["trixie", "/dev/null", mirror()], what=what, deadline_s=BUILD_DEADLINE_S)
-
-    module = cache.publish("own-driver", release, build, what="a build of e1000e", needs_mib=2000) / "e1000e.ko"
-    assert module.read_bytes() != guest_kernel[2].read_bytes(), "a build of one's own carries no signature of Debian's"
-    ended = start(SUITE, *HERE, *ONE_CELL, "--driver", f"e1000e={module}").ended()
-    outcomes = {name: case.outcome for name, case in ended.cases.items()}
-    assert set(outcomes.values()) == {"passed"}, ended.output
