@@ -1,6 +1,13 @@
 """Linux's statistics are read from what its tools really print."""
 
-from harness.guest.linux_statistics import by_queue, of_intel_device, parse_named, parse_netlink, parse_procfs
+from harness.guest.linux_statistics import (
+    by_queue,
+    errors_among,
+    of_intel_device,
+    parse_named,
+    parse_netlink,
+    parse_procfs,
+)
 from harness.guest.statistics import Counts, Statistics
 
 NETLINK = """[{"ifindex":3,"ifname":"eth1","mtu":1500,"stats64":{"rx":{"bytes":802,"packets":4,"errors":3,"dropped":2,
@@ -58,3 +65,40 @@ def test_queues_are_told_apart() -> None:
 
 def test_what_one_of_two_does_not_tell_is_not_told_of_both() -> None:
     assert Counts(3, 30, errors=1) - Counts(1, 10) == Counts(2, 20)
+
+
+def test_counters_of_errors_are_told_by_their_names() -> None:
+    driver = """
+     rx_packets: 4
+     rx_no_buffer_count: 1
+     rx_missed_errors: 2
+     tx_restart_queue: 9
+     tx_abort_late_coll: 3
+     tx_deferred_ok: 9
+     tx_timeout_count: 4
+     rx_csum_offload_good: 9
+     rx_csum_offload_errors: 5
+     alloc_rx_buff_failed: 6
+     dropped_smbus: 7
+     rx_queue_0_csum_err: 8
+     rx_queue_0_drops: 10
+     rx_queue_0_packets: 9
+     tx0_tx_timeouts: 11
+     tx0_kicks: 9
+"""
+    found = errors_among(NETLINK, parse_named(driver))
+    assert sorted(count for name, count in found.items() if name.endswith(" of the driver")) == [
+        *range(1, 9),
+        10,
+        11,
+    ]
+    assert {name: count for name, count in found.items() if not name.endswith(" of the driver")} == {
+        "rx errors": 3,
+        "rx dropped": 2,
+        "rx over_errors": 0,
+        "rx length_errors": 0,
+        "tx errors": 0,
+        "tx dropped": 1,
+        "tx carrier_errors": 0,
+        "tx collisions": 0,
+    }

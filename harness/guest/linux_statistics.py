@@ -9,6 +9,9 @@ from harness.errors import Unsupported
 from harness.guest.linux_system import LinuxSystem
 from harness.guest.statistics import Counts, Statistics, StatisticsOperations
 
+_OF_ERRORS = re.compile(r"(?<![a-z])(no_buffer|coll|collisions|drops?|dropped|err|errors|failed|timeouts?)(?![a-z])")
+"""In the name of a counter of errors, of frames dropped, or of memory that was lacking."""
+
 
 def parse_netlink(text: str) -> Statistics:
     """Read what `ip -j -s -s link show eth1` prints.
@@ -94,6 +97,33 @@ def of_intel_device(values: Mapping[str, int]) -> Statistics | None:
     )
 
 
+def errors_among(netlink: str, driver: Mapping[str, int]) -> dict[str, int]:
+    """Return the counters of errors that `ip -j -s -s link show eth1` and `ethtool -S eth1` print.
+
+    From iproute2 6.15, shortened:
+        [{"ifindex":3,"ifname":"eth1","stats64":{"rx":{"bytes":802,"packets":4,"errors":0,"dropped":0,"over_errors":0,
+        "multicast":1,"length_errors":0,"crc_errors":0,"frame_errors":0,"fifo_errors":0,"missed_errors":0},
+        "tx":{"bytes":992,"packets":6,"errors":0,"dropped":0,"carrier_errors":0,"collisions":0,"aborted_errors":0,
+        "fifo_errors":0,"window_errors":0,"heartbeat_errors":0,"carrier_changes":2}}}]
+    From e1000e, igb (and its queues), and virtio_net of 5.10 and 6.12:
+             rx_no_buffer_count: 0
+             tx_abort_late_coll: 0
+             tx_timeout_count: 0
+             rx_csum_offload_errors: 0
+             alloc_rx_buff_failed: 0
+             dropped_smbus: 0
+             tx_hwtstamp_timeouts: 0
+             rx_queue_0_csum_err: 0
+             rx_queue_0_drops: 0
+             rx0_xdp_drops: 0
+             tx0_tx_timeouts: 0
+    """
+    told = json.loads(netlink)[0]["stats64"]
+    named = {f"{way} {name}": value for way in ("rx", "tx") for name, value in told[way].items()}
+    named |= {f"{name} of the driver": value for name, value in driver.items()}
+    return {name: value for name, value in named.items() if _OF_ERRORS.search(name)}
+
+
 def by_queue(values: Mapping[str, int]) -> dict[int, Statistics]:
     """Return the statistics of each queue that `ethtool -S` tells of.
 
@@ -147,6 +177,13 @@ class LinuxStatistics(LinuxSystem, StatisticsOperations):
         if told is None:
             raise Unsupported("the device's counters: it has none that this driver shows")
         return told
+
+    def error_counters(self) -> Mapping[str, int]:
+        """Return what netlink says, and the driver in `ethtool -S`."""
+        name = self.interface
+        told = self._ssh.check(f"ethtool -S {name} 2>/dev/null; echo =; ip -j -s -s link show {name}")
+        driver, netlink = told.split("=\n")
+        return errors_among(netlink, parse_named(driver))
 
     def queue_statistics(self) -> Mapping[int, Statistics]:
         """Return the queues' counters in `ethtool -S`."""

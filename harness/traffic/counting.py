@@ -80,8 +80,6 @@ class Window:
             octets=sum(len(frame) + self._extra for frame in frames),
             multicast=sum(frame[0] & 1 for frame in frames) - broadcast,
             broadcast=broadcast,
-            errors=0,
-            dropped=0,
             too_short=0,
             too_long=0,
         )

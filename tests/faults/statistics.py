@@ -76,6 +76,12 @@ FAULTS = (
         tampered=in_guest(in_netlink(rf's/"packets":{NUMBER},"errors":[0-9]*/"packets":\1,"errors":\1/g')),
     ),
     Fault(
+        "every frame that the device receives is one that it missed as well",
+        cell="igb/msix",
+        tests=statistics("good_frames_are_no_errors[to-dut]"),
+        tampered=in_guest(in_ethtool("/ rx_packets:/h; / rx_missed_errors:/{g; s/rx_packets/rx_missed_errors/}")),
+    ),
+    Fault(
         "no frame to a group is counted as such",
         cell="igb/msix",
         tests=statistics("received_groups_are_counted_as_multicast"),
