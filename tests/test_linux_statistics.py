@@ -1,5 +1,6 @@
 """Linux's statistics are read from what its tools really print."""
 
+from harness.guest import netdev_statistics
 from harness.guest.linux_statistics import (
     by_queue,
     errors_among,
@@ -38,6 +39,14 @@ ETHTOOL = """NIC statistics:
      rx_queue_1_packets: 9
      rx_queue_1_bytes: 900
 """
+NETDEV = bytes.fromhex(
+    "3c0000001500000000000000c20000000c01000008000100020000000800020000000000080003000000000008000800040000000800090022030000"
+    "4c0000001500000000000000c20000000c01000008000100020000000800020001000000080003000000000008000a000600000008000b00e0030000"
+    "08002100000000000800220000000000"
+    "140000000300020000000000c200000000000000"
+)
+"""Of virtio_net, 6.12: a message for each queue, with its frames and octets, and for the one that sends how often it
+stopped and was woken; and the end."""
 EXPECTED = Statistics(Counts(4, 802, 1, errors=3, dropped=2), Counts(6, 992, errors=0, dropped=1))
 
 
@@ -61,6 +70,13 @@ def test_queues_are_told_apart() -> None:
         1: Statistics(Counts(9, 900), Counts(0, 0)),
     }
     assert sum(queues.values(), Statistics()).received == Counts(13, 1702)
+
+
+def test_queues_are_told_apart_by_netdev() -> None:
+    *told, done = netdev_statistics.messages(NETDEV)
+    lines = [line for _, content in told for line in netdev_statistics.lines(netdev_statistics.attributes(content[4:]))]
+    assert by_queue(parse_named("\n".join(lines))) == {0: Statistics(Counts(4, 802), Counts(6, 992))}
+    assert done == (netdev_statistics.DONE, bytes(4))
 
 
 def test_what_one_of_two_does_not_tell_is_not_told_of_both() -> None:

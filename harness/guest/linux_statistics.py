@@ -1,9 +1,10 @@
-"""Statistics on Linux: struct rtnl_link_stats64 by netlink, sysfs and procfs, and the driver's own by `ethtool -S`."""
+"""Statistics on Linux: struct rtnl_link_stats64 by netlink, sysfs and procfs, the driver's own by ethtool or netdev."""
 
 import json
 import re
 from collections import defaultdict
 from collections.abc import Mapping
+from importlib import resources
 
 from harness.errors import Unsupported
 from harness.guest.linux_system import LinuxSystem
@@ -125,9 +126,9 @@ def errors_among(netlink: str, driver: Mapping[str, int]) -> dict[str, int]:
 
 
 def by_queue(values: Mapping[str, int]) -> dict[int, Statistics]:
-    """Return the statistics of each queue that `ethtool -S` tells of.
+    """Return the statistics of each queue that `ethtool -S`, or the netdev family in its words, tells of.
 
-    From igb, and from virtio_net until 6.6:
+    From igb, and from virtio_net of 5.10 and 6.1; of that of 6.12 tells netdev:
              tx_queue_0_packets: 3
              tx_queue_0_bytes: 770
              rx_queue_1_packets: 0
@@ -186,12 +187,15 @@ class LinuxStatistics(LinuxSystem, StatisticsOperations):
         return errors_among(netlink, parse_named(driver))
 
     def queue_statistics(self) -> Mapping[int, Statistics]:
-        """Return the queues' counters in `ethtool -S`."""
-        found = by_queue(self._of_driver())
-        if not found:
+        """Return the queues' counters in `ethtool -S`, or else those that netdev has."""
+        if not (found := by_queue(self._of_driver()) or by_queue(self._of_netdev())):
             raise Unsupported("counters by queue: this driver shows none")
         return found
 
     def _of_driver(self) -> dict[str, int]:
         # no stats available       (with status 94, from a driver that has none)
         return parse_named(self._ssh.run(f"ethtool -S {self.interface}").stdout)
+
+    def _of_netdev(self) -> dict[str, int]:
+        source = resources.files(__package__).joinpath("netdev_statistics.py").read_bytes()
+        return parse_named(self._ssh.check(f"python3 -I -S - {self.interface}", stdin=source))

@@ -99,4 +99,29 @@ FAULTS = (
         tests=statistics("queues_add_up"),
         tampered=in_guest(in_ethtool("s/_queue_1_packets: [0-9]*/_queue_1_packets: 0/")),
     ),
+    Fault(
+        "the driver's counters start again when the interface has been closed",
+        cell="igb/msix",
+        tests=statistics("counters_survive[down-and-up]"),
+        tampered=in_guest(
+            """echo 'case $1 in -S) ;; *) exec /real/ethtool "$@" ;; esac
+            grep -q down /sys/class/net/'$nic'/operstate && change="s/ rx_bytes: .*/ rx_bytes: 0/"
+            /real/ethtool "$@" | sed "$change"' | instead ethtool"""
+        ),
+    ),
+    Fault(
+        "one queue receives nothing",
+        cell="igb/msix",
+        tests=statistics("queues_add_up"),
+        tampered=in_guest("ethtool -X $nic weight 1 0"),
+    ),
+    Fault(
+        "the one queue is not counted",
+        cell="virtio-net/msix",
+        tests=statistics("queues_add_up"),
+        tampered=in_guest(
+            "at=$(command -v python3); real=$(readlink -f $at); rm $at\n"
+            """(echo '#!/bin/sh'; echo "$real" '"$@" | sed "s/_packets: .*/_packets: 0/"') >$at; chmod +x $at"""
+        ),
+    ),
 )
