@@ -4,7 +4,8 @@ Asserted exactly, without tolerance. What the driver says of its rings, queues a
 programmed into the device; what receive-side scaling does, with the Toeplitz hash of each packet under the key that the
 device holds. A ring may be longer than asked where the device takes multiples of 8 descriptors only, or the driver none
 so short. While a ring is resized frames may be lost, for the NIC is stopped; never may one be altered. Which queue took
-a frame is what the driver counts for each queue. The flows belong to nobody, so that no answer of the stack mixes in.
+a frame is what the driver counts for each queue. A table that nobody has set spreads the flows over all queues that
+there are. The flows belong to nobody, so that no answer of the stack mixes in.
 """
 
 from collections.abc import Collection, Sequence
@@ -211,19 +212,22 @@ def test_channels_in_use_are_offered(guest: Guest, cell: Cell) -> None:
 
 @applies_to(_has_several_queues)
 @requirement("82576 7.1.1.7", "82576 7.3", "ethtool-netlink CHANNELS_SET")
-@pytest.mark.parametrize("count", [1, None], ids=["one", "most"])
+@pytest.mark.parametrize("count", [1, 3, None], ids=["one", "three", "most"])
 def test_vectors_and_queues_follow_the_number_of_channels(testbed: Testbed, guest: Guest, count: int | None) -> None:
-    """With one channel, some or all of them, each queue has a vector or shares one with its pair, and gets its flows.
+    """With one channel, three or all of them, each queue has a vector and a place in the table, and gets its flows.
 
     A pair shares a vector where the device has too few for one each.
     """
-    count = count or guest.channel_limit()
+    limit = guest.channel_limit()
+    count = min(count or limit, limit)
     refused = guest.set_channels(count)
     assert not refused, f"expected {count} channels taken, refused: {refused}"
     vectors = vectors_needed(testbed.cell.mode, count, count)
     wanted = vectors if vectors <= testbed.cell.nic.msix_vectors else count + 1
     seen = guest.channels(), testbed.function().vectors_granted
     assert seen == (count, wanted), f"expected {count} channels and {wanted} vectors open on the device, seen {seen}"
+    named = set(indirection_table(testbed))
+    assert named == set(range(count)), f"expected each of {count} queues in the device's table, seen {sorted(named)}"
     flows = random_flows(FlowKind(4, Transport.TCP), 2 * FLOWS)
     queued = _queued(testbed, flows, ADDRESSES_AND_PORTS)
     if count > 1:

@@ -124,6 +124,15 @@ FAULTS = (
         tampered=in_guest(without("ethtool", "-X*|-N*")),
     ),
     Fault(
+        "no flow goes to the queues that were added",
+        cell="igb/msix",
+        tests=queues(
+            "vectors_and_queues_follow_the_number_of_channels[three]",
+            "vectors_and_queues_follow_the_number_of_channels[most]",
+        ),
+        tampered=in_guest(followed_by("-L", "/real/ethtool -X $2 weight 1 1")),
+    ),
+    Fault(
         "rules for flows are taken and forgotten",
         cell="igb/msix",
         tests=queues("flow_leaves_its_hash_for_a_rule_that_is_taken_alone"),
