@@ -3,12 +3,13 @@
 Asserted exactly, without tolerance. What the driver says of its rings, queues and tables is compared with what it has
 programmed into the device; what receive-side scaling does, with the Toeplitz hash of each packet under the key that the
 device holds. A ring may be longer than asked where the device takes multiples of 8 descriptors only, or the driver none
-so short. While a ring is resized frames may be lost, for the NIC is stopped; never may one be altered. Which queue took
-a frame is what the driver counts for each queue. A table that nobody has set spreads the flows over all queues that
-there are. The flows belong to nobody, so that no answer of the stack mixes in.
+so short. While rings are resized or channels come and go frames may be lost, for the NIC is stopped; never may one be
+altered. Which queue took a frame is what the driver counts for each queue. A table that nobody has set spreads the
+flows over all queues that there are. The flows belong to nobody, so that no answer of the stack mixes in.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Literal
 
@@ -77,6 +78,20 @@ def _assert_crosses(guest: Guest, wire: Wire, direction: Direction, in_ring: int
     frames = [frame(direction, LOCAL_EXPERIMENT, payload) for payload in random_payloads(range(46, 1501, 12))]
     wrong = difference(frames, carry(direction, frames, guest, wire, in_ring=in_ring))
     assert not wrong, f"with {guest.rings()}, {wrong}"
+
+
+@contextmanager
+def _none_altered(guest: Guest, wire: Wire, direction: Direction) -> Iterator[None]:
+    """Assert that of the frames that flow while a block changes the queues some cross, and none is altered."""
+    frames = [frame(direction, BACKGROUND, payload) for payload in random_payloads(range(46, 1501, 97))]
+    sender, receiver = ends(direction, guest, wire)
+    with receiver.capture(frames[0][6:HEADER]) as seen:
+        with load(sender, frames):
+            yield
+        came = seen.wait(1)
+    altered = set(came) - set(frames)
+    assert came, "expected frames to cross while the queues were changed, none did"
+    assert not altered, f"expected no frame altered among {len(came)}, altered: {len(altered)}"
 
 
 def _assert_received_on(testbed: Testbed, guest: Guest, queued: Sequence[tuple[bytes, int]]) -> None:
@@ -184,18 +199,11 @@ def test_frames_cross_with_the_longest_rings(testbed: Testbed, guest: Guest, dir
 @both_directions
 def test_resizing_under_load_alters_no_frame(guest: Guest, wire: Wire, direction: Direction) -> None:
     """While frames flow the rings can be resized: none is altered, and afterwards all arrive again."""
-    frames = [frame(direction, BACKGROUND, payload) for payload in random_payloads(range(46, 1501, 97))]
-    sender, receiver = ends(direction, guest, wire)
     limits = guest.ring_limits()
-    with receiver.capture(frames[0][6:HEADER]) as seen:
-        with load(sender, frames):
-            for length in (128, min(1024, limits.rx, limits.tx), 128):
-                refused = guest.set_rings(rx=length, tx=length)
-                assert not refused, f"expected rings of {length} descriptors under load, refused: {refused}"
-        came = seen.wait(1)
-    altered = set(came) - set(frames)
-    assert came, "expected frames to cross while the rings were resized, none did"
-    assert not altered, f"expected no frame altered among {len(came)}, altered: {len(altered)}"
+    with _none_altered(guest, wire, direction):
+        for length in (128, min(1024, limits.rx, limits.tx), 128):
+            refused = guest.set_rings(rx=length, tx=length)
+            assert not refused, f"expected rings of {length} descriptors under load, refused: {refused}"
     _assert_crosses(guest, wire, direction, in_ring=64)
 
 
@@ -233,6 +241,18 @@ def test_vectors_and_queues_follow_the_number_of_channels(testbed: Testbed, gues
     if count > 1:
         _assert_received_on(testbed, guest, queued)
     assert resolve_repeatedly(testbed.wire, 3) == 3, f"expected answers with {count} channels, none came"
+
+
+@applies_to(_has_several_queues)
+@requirement("82576 7.1.1.7", "82576 7.3", "ethtool-netlink CHANNELS_SET")
+@both_directions
+def test_changing_channels_under_load_alters_no_frame(guest: Guest, wire: Wire, direction: Direction) -> None:
+    """While frames flow there can be more channels or fewer: no frame is altered, and afterwards all arrive again."""
+    with _none_altered(guest, wire, direction):
+        for count in (1, guest.channel_limit()):
+            refused = guest.set_channels(count)
+            assert not refused, f"expected {count} channels under load, refused: {refused}"
+    _assert_crosses(guest, wire, direction, in_ring=64)
 
 
 @requirement("ethtool-netlink CHANNELS_SET")

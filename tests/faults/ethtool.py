@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from harness.fault import Fault
-from harness.traffic.frames import with_fcs
+from harness.traffic.frames import BACKGROUND, with_fcs
 from tests.faults.cable import EXPERIMENT, FROM, IPV4, TO, changes, garble, typed
 from tests.faults.guest import in_guest, rewritten, without
 
@@ -131,6 +131,12 @@ FAULTS = (
             "vectors_and_queues_follow_the_number_of_channels[most]",
         ),
         tampered=in_guest(followed_by("-L", "/real/ethtool -X $2 weight 1 1")),
+    ),
+    Fault(
+        "a bit flips in every 50th frame of the load",
+        cell="igb/msix",
+        tests=queues("changing_channels_under_load_alters_no_frame"),
+        cable=changes(typed(BACKGROUND.to_bytes(2, "big")), garble(40), FROM, TO, every=50),
     ),
     Fault(
         "rules for flows are taken and forgotten",
