@@ -371,11 +371,13 @@ def test_hash_key_of_wrong_length_is_refused(testbed: Testbed, guest: Guest) -> 
 def test_flow_leaves_its_hash_for_a_rule_that_is_taken_alone(
     testbed: Testbed, guest: Guest, transport: Transport
 ) -> None:
-    """A flow goes to the queue that a rule names for it if the driver takes the rule; all others go by their hash."""
+    """A driver takes a rule for a flow if it offers any: the flow goes to its queue, all others go by their hash."""
     kind = FlowKind(4, transport)
     flows = random_flows(kind, FLOWS)
     (_, queue), *others = _queued(testbed, flows, guest.hash_fields(kind))
-    refused = guest.steer(flows[0], 1 - queue)
+    offered, refused = guest.offers_rules(), guest.steer(flows[0], 1 - queue)
+    expected = "taken, as the driver offers rules" if offered else "refused, as the driver offers none"
+    assert offered is not bool(refused), f"expected a rule {expected}, seen {refused or 'it taken'}"
     _assert_received_on(testbed, guest, [(flows[0].frame(), queue if refused else 1 - queue)])
     _assert_received_on(testbed, guest, others)
 

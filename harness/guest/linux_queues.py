@@ -4,6 +4,7 @@ import re
 from collections.abc import Collection, Sequence
 
 from harness.errors import NicproofError, Unsupported
+from harness.guest.linux_offloads import parse_features
 from harness.guest.linux_system import LinuxSystem
 from harness.guest.queues import QueueOperations, Rings
 from harness.guest.transport import Completed
@@ -120,12 +121,19 @@ class LinuxQueues(LinuxSystem, QueueOperations):
         command = f"ethtool -N {self.interface} rx-flow-hash {_flow_type(kind)} {letters}"
         return self._change("other fields for the hash", command)
 
+    def offers_rules(self) -> bool:
+        """Return whether `ethtool -k` shows the feature as on, or as one that can be switched on."""
+        # ntuple-filters: off [fixed]
+        shown = parse_features(self._ssh.check(f"ethtool -k {self.interface}"))["ntuple-filters"]
+        return shown.on or not shown.fixed
+
     def steer(self, flow: Flow, queue: int) -> str:
-        """Use `ethtool -N flow-type`."""
+        """Use `ethtool -N flow-type`, with the feature on."""
         source, target = flow.ports
         match = f"src-ip {flow.source} dst-ip {flow.target} src-port {source} dst-port {target}"
         command = f"ethtool -N {self.interface} flow-type {_flow_type(flow.kind)} {match} action {queue}"
-        return parse_rule_refusal(self._ssh.run(command))
+        switch = f"ethtool -K {self.interface} ntuple on >/dev/null 2>&1"
+        return parse_rule_refusal(self._ssh.run(f"{switch}; {command}"))
 
     def _rings(self) -> tuple[Rings, Rings]:
         said = self._ssh.run(f"ethtool -g {self.interface}").stdout

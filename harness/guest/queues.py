@@ -62,6 +62,10 @@ class QueueOperations(Operations):
         """Change what is hashed of a packet of such a flow."""
         self._unsupported("the fields that are hashed")
 
+    def offers_rules(self) -> bool:
+        """Return whether the driver says that single flows can have rules."""
+        self._unsupported("queues for single flows")
+
     def steer(self, flow: Flow, queue: int) -> str:
         """Have the packets of a flow received on one queue, whatever their hash."""
         self._unsupported("queues for single flows")
