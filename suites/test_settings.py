@@ -117,7 +117,7 @@ def _may_refuse(cell: Cell, kind: SettingKind, name: str, waiting: frozenset[str
     """Whether this NIC cannot have a setting that its driver shows."""
     match kind:
         case SettingKind.PRIVATE_FLAGS:
-            return True
+            return cell.nic.name == "e1000e"  # Linux's driver has flags for NICs in a chipset, none for the 82574L
         case SettingKind.COALESCING:
             of_shared = name == TRANSMIT_INTERVAL and cell.nic.name == "igb" and not cell.mode.has_vector_per_queue
             # One interval for both directions, which is the receiver's; a device without VIRTIO_NET_F_NOTF_COAL

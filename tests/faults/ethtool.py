@@ -203,6 +203,15 @@ FAULTS = (
         tampered=in_guest(without("ethtool", "-C*tx-usecs*")),
     ),
     Fault(
+        "the driver refuses its own flag",
+        cell="igb/msix",
+        tests=settings("each_setting_is_taken_alone[private-flags]"),
+        tampered=in_guest(
+            """echo 'case $1 in --set*) echo >&2 "netlink error: Invalid argument"; exit 75 ;;
+            *) exec /real/ethtool "$@" ;; esac' | instead ethtool"""
+        ),
+    ),
+    Fault(
         "what is offered of pause stays as it is",
         cell="e1000/intx",
         tests=settings("pause_is_negotiated_as_asked[neither]"),
