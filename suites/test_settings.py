@@ -2,9 +2,10 @@
 
 Asserted exactly, without tolerance, but for an interval between interrupts: the device counts it in units, 256 ns or
 1 us, and may have one unit less. What the driver says it has set is compared with the device wherever the device has a
-register for it. A driver offers a setting if it shows a value for it that is not fixed; one that it shows but that this
-NIC cannot have may be refused, as long as it then stays as it was. A feature may wait for another, without which it
-cannot be, as long as the system says so.
+register for it; what the message level lets a driver log, and what a private flag does, is left to them. That pause
+frames are obeyed and sent is what the device is told, not what it does. A driver offers a setting if it shows a value
+for it that is not fixed; one that it shows but that this NIC cannot have may be refused, as long as it then stays as it
+was. A feature may wait for another, without which it cannot be, as long as the system says so.
 """
 
 from collections.abc import Mapping
@@ -250,9 +251,11 @@ def test_transmit_interval_is_the_devices(testbed: Testbed, guest: Guest, interv
 
 @applies_to(_has_pause)
 @requirement("82540EM 13.4.1", "82574L 10.2.2.1", "82576 8.2.1", "ethtool-netlink PAUSE_SET")
-@pytest.mark.parametrize(("receive", "transmit"), [(1, 0), (0, 0)], ids=["receive-only", "neither"])
+@pytest.mark.parametrize(
+    ("receive", "transmit"), [(1, 0), (0, 1), (1, 1), (0, 0)], ids=["receive-only", "transmit-only", "both", "neither"]
+)
 def test_pause_is_the_devices(testbed: Testbed, guest: Guest, receive: int, transmit: int) -> None:
-    """Without autonegotiation the MAC obeys and sends pause frames just as it was asked to."""
+    """Without autonegotiation the MAC is told to obey and to send pause frames just as was asked."""
     wished = {PAUSE_AUTONEGOTIATION: 0, RECEIVE_PAUSE: receive, TRANSMIT_PAUSE: transmit}
     refused = guest.change_settings(SettingKind.PAUSE, wished)
     assert not refused, f"expected the pause settings {wished} taken, refused: {refused}"

@@ -46,6 +46,17 @@ echo 'case $1 in -X) shift; exec python3 /tmp/key.py "$@" ;; *) exec /real/ethto
 """
 """Sets the key in the registers RSSRK, by IOADDR and IODATA (82576 8.2): no kernel's igb takes one."""
 
+NO_TFCE = """
+cat >/tmp/control.py <<END
+import os, sys
+ports = os.open("/sys/class/net/" + sys.argv[1] + "/device/resource2", os.O_RDWR)
+os.pwrite(ports, bytes(4), 0)
+control = int.from_bytes(os.pread(ports, 4, 4), "little")
+os.pwrite(ports, (control & ~(1 << 28)).to_bytes(4, "little"), 4)
+END
+""" + followed_by("-A", "python3 /tmp/control.py $2")
+"""Clears CTRL.TFCE whenever pause was set, by IOADDR and IODATA."""
+
 
 def same_flow(frame: bytes) -> Iterable[bytes]:
     """Give every packet the same addresses and ports."""
@@ -210,6 +221,12 @@ FAULTS = (
             """echo 'case $1 in --set*) echo >&2 "netlink error: Invalid argument"; exit 75 ;;
             *) exec /real/ethtool "$@" ;; esac' | instead ethtool"""
         ),
+    ),
+    Fault(
+        "the MAC is not told to send pause frames",
+        cell="igb/msix",
+        tests=settings("pause_is_the_devices[transmit-only]", "pause_is_the_devices[both]"),
+        tampered=in_guest(NO_TFCE),
     ),
     Fault(
         "what is offered of pause stays as it is",
