@@ -8,7 +8,7 @@ must not disturb it. The offline test takes the NIC out of service for some seco
 from harness.cell import Cell
 from harness.endpoint.wire import Wire
 from harness.guest.base import Guest
-from harness.guest.selftest import WakeEvent
+from harness.guest.selftest import SelfTestPart, WakeEvent
 from harness.registers import Register, await_change, dumpable_registers, read_register, rings_programmed
 from harness.station import DUT
 from harness.suite import applies_to, requirement
@@ -16,12 +16,8 @@ from harness.testbed import Testbed
 from harness.traffic.frames import mac_octets
 from harness.traffic.stimulus import resolve_repeatedly
 
-EEPROM_WORDS = 0x40
-"""Up to and with the checksum."""
 EEPROM_SUM = 0xBABA
-LINK_PART, TIMED_PART = "Link test", "Interrupt test"
-OFFLINE_PARTS = frozenset({"Register test", "Eeprom test", TIMED_PART, "Loopback test", LINK_PART})
-"""As Linux's drivers of physical functions name them."""
+TIMED_PART = SelfTestPart.INTERRUPTS
 UNICAST_PROMISCUOUS = 1 << 3
 """RCTL.UPE"""
 WAKE_EVENTS = frozenset({WakeEvent.MAGIC_PACKET, WakeEvent.UNICAST, WakeEvent.MULTICAST, WakeEvent.BROADCAST})
@@ -67,8 +63,10 @@ def test_offline_self_test_passes(guest: Guest, cell: Cell) -> None:
     That of interrupts is left to test_interrupts: the driver gives each only 10 ms, which is a matter of the host.
     """
     seen = guest.self_test(offline=True)
-    missing = (OFFLINE_PARTS if _has_eeprom(cell) else {LINK_PART}) - seen.results.keys()
-    assert not missing, f"expected the offline test to be of {sorted(missing)} too, seen {sorted(seen.results)}"
+    missing = (set(SelfTestPart) if _has_eeprom(cell) else {SelfTestPart.LINK}) - seen.results.keys()
+    assert not missing, (
+        f"expected the offline test to be of {', '.join(sorted(missing))} too, seen {', '.join(seen.results)}"
+    )
     failed = {part: code for part, code in seen.results.items() if code and part != TIMED_PART}
     assert not failed, f"expected all of {sorted(seen.results)} to pass, the codes of those that failed: {failed}"
 
@@ -88,7 +86,7 @@ def test_offline_self_test_leaves_the_nic_as_it_was(testbed: Testbed, guest: Gue
 @requirement("82540EM 5.6.1", "82574L 6.1.1.1", "82576 6.2.1")
 def test_eeprom_holds_the_mac_address(guest: Guest, wire: Wire) -> None:
     """Words 0 to 2 of the EEPROM are the station's address, octet by octet."""
-    seen = guest.eeprom(3)
+    seen = guest.eeprom().mac
     assert seen == mac_octets(DUT.mac), f"expected {DUT.mac} in words 0 to 2, seen {seen.hex(':')}"
     _assert_answers(wire, "the EEPROM was read")
 
@@ -97,9 +95,7 @@ def test_eeprom_holds_the_mac_address(guest: Guest, wire: Wire) -> None:
 @requirement("82540EM 5.6 checksum", "82574L 6.1 checksum", "82576 6.2 checksum")
 def test_eeprom_sums_to_baba(guest: Guest, wire: Wire) -> None:
     """Words 00h to 3Fh of the EEPROM, with the checksum in the last, add up to BABAh."""
-    octets = guest.eeprom(EEPROM_WORDS)
-    assert len(octets) == 2 * EEPROM_WORDS, f"expected {2 * EEPROM_WORDS} octets, seen {len(octets)}"
-    seen = sum(int.from_bytes(octets[at : at + 2], "little") for at in range(0, len(octets), 2)) & 0xFFFF
+    seen = guest.eeprom().sum
     assert seen == EEPROM_SUM, f"expected a sum of {EEPROM_SUM:04x}, seen {seen:04x}"
     _assert_answers(wire, "the EEPROM was read")
 
@@ -201,7 +197,6 @@ def test_driver_tells_its_name_and_place(testbed: Testbed, guest: Guest, cell: C
 @requirement("82574L 6.1.1 image version", "82576 6.2 image version")
 def test_driver_tells_the_version_of_the_eeproms_image(guest: Guest) -> None:
     """The firmware version that the driver tells is the one in word 05h of the EEPROM."""
-    word = int.from_bytes(guest.eeprom(6)[10:], "little")
-    version = f"{word >> 12}.{word >> 4 & 0xFF:x}"
+    version = guest.eeprom().image_version
     told = guest.driver_information().firmware
     assert told.startswith(version), f"expected the version {version} of the EEPROM's word 05h, seen {told!r}"

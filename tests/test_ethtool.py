@@ -12,6 +12,7 @@ from harness.guest.linux_settings import (
     parse_private_flags,
 )
 from harness.guest.offloads import OffloadState
+from harness.guest.selftest import Eeprom, SelfTestPart
 from harness.guest.settings import (
     MESSAGES,
     PAUSE_AUTONEGOTIATION,
@@ -84,12 +85,19 @@ def test_self_test_that_fails_names_its_parts() -> None:
     seen = parse_self_test(
         "The test result is FAIL\nThe test extra info:\nRegister test  (offline)\t 376\nLink test   (on/offline)\t 0\n"
     )
-    assert (seen.passed, seen.results) == (False, {"Register test": 376, "Link test": 0})
+    assert (seen.passed, seen.results) == (False, {SelfTestPart.REGISTERS: 376, SelfTestPart.LINK: 0})
 
 
 def test_octets_of_a_dump() -> None:
     text = "Offset\t\tValues\n------\t\t------\n0x0000:\t\t52 54 00 6e \n0x0010:\t\tff 10 \n"
     assert parse_octets(text) == bytes.fromhex("5254006eff10")
+
+
+def test_eeprom_of_an_82574l() -> None:
+    words = Eeprom((0x5452, 0x6E00, 0x0170, 0x0D34, 0xFFFF, 0x2010, *(0xFFFF,) * 57, 0xC9EE))
+    assert words.mac.hex(":") == "52:54:00:6e:70:01"
+    assert words.image_version == "2.1"
+    assert words.sum == 0xBABA
 
 
 def test_registers_of_each_driver() -> None:

@@ -6,10 +6,27 @@ from contextlib import contextmanager
 
 from harness.errors import NicproofError, Unsupported
 from harness.guest.linux_system import LinuxSystem
-from harness.guest.selftest import DriverInformation, SelfTest, SelfTestOperations, WakeEvent, WakeEvents
+from harness.guest.selftest import (
+    DriverInformation,
+    Eeprom,
+    SelfTest,
+    SelfTestOperations,
+    SelfTestPart,
+    WakeEvent,
+    WakeEvents,
+)
 from harness.guest.transport import CommandFailed
 
 _SELF_TEST_DEADLINE_S = 120.0
+_EEPROM_OCTETS = 0x80
+_PARTS = {
+    "Register test": SelfTestPart.REGISTERS,
+    "Eeprom test": SelfTestPart.EEPROM,
+    "Interrupt test": SelfTestPart.INTERRUPTS,
+    "Loopback test": SelfTestPart.LOOPBACK,
+    "Link test": SelfTestPart.LINK,
+}
+"""As Intel's drivers name them."""
 _LETTERS = {
     WakeEvent.LINK_CHANGE: "p",
     WakeEvent.UNICAST: "u",
@@ -38,7 +55,7 @@ def parse_self_test(text: str) -> SelfTest:
     if result is None:
         raise NicproofError(f"ethtool -t names no result: {text!r}")
     parts = re.findall(r"^(\S.*?)\s+\((?:on/)?offline\)\s+(\d+)$", text, re.MULTILINE)
-    return SelfTest(result[1] == "PASS", {name: int(code) for name, code in parts})
+    return SelfTest(result[1] == "PASS", {str(_PARTS.get(name, name)): int(code) for name, code in parts})
 
 
 def parse_octets(text: str) -> bytes:
@@ -77,12 +94,13 @@ class LinuxSelfTest(LinuxSystem, SelfTestOperations):
         self._wait_carrier()
         return result
 
-    def eeprom(self, words: int) -> bytes:
+    def eeprom(self) -> Eeprom:
         """Use `ethtool -e`."""
-        done = self._ssh.run(f"ethtool -e {self.interface} offset 0 length {2 * words}")
+        done = self._ssh.run(f"ethtool -e {self.interface} offset 0 length {_EEPROM_OCTETS}")
         if "not supported" in done.stderr:
             raise Unsupported("the EEPROM's content: the driver does not show it")
-        return parse_octets(done.stdout)
+        octets = parse_octets(done.stdout)
+        return Eeprom(tuple(int.from_bytes(octets[at : at + 2], "little") for at in range(0, len(octets), 2)))
 
     def register_dump(self) -> Mapping[str, int]:
         """Use `ethtool -d`."""

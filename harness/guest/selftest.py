@@ -8,13 +8,45 @@ from enum import StrEnum
 from harness.guest.operations import Operations
 
 
+class SelfTestPart(StrEnum):
+    """What a driver may test."""
+
+    REGISTERS = "registers"
+    EEPROM = "EEPROM"
+    INTERRUPTS = "interrupts"
+    LOOPBACK = "loopback"
+    LINK = "link"
+
+
 @dataclass(frozen=True)
 class SelfTest:
     """What became of a self test."""
 
     passed: bool
     results: Mapping[str, int]
-    """Part -> 0, or the driver's code for what failed."""
+    """Part -> 0, or the driver's code for what failed. What the harness has no name for has the driver's own."""
+
+
+@dataclass(frozen=True)
+class Eeprom:
+    """The first 16-bit words of an EEPROM, as Intel's gigabit NICs have them (82540EM 5.6, 82574L 6.1, 82576 6.2)."""
+
+    words: tuple[int, ...]
+
+    @property
+    def mac(self) -> bytes:
+        """The station's address, in words 00h to 02h, the low octet of each first."""
+        return b"".join(word.to_bytes(2, "little") for word in self.words[:3])
+
+    @property
+    def image_version(self) -> str:
+        """The version in word 05h: a decimal digit, and two hexadecimal ones."""
+        return f"{self.words[5] >> 12}.{self.words[5] >> 4 & 0xFF:x}"
+
+    @property
+    def sum(self) -> int:
+        """The sum of words 00h to 3Fh, of which the last is the checksum, in 16 bits."""
+        return sum(self.words[:0x40]) & 0xFFFF
 
 
 class WakeEvent(StrEnum):
@@ -54,8 +86,8 @@ class SelfTestOperations(Operations):
         """Have the driver test its NIC, while it works or `offline`; returns when the link is up."""
         self._unsupported("the driver's self test")
 
-    def eeprom(self, words: int) -> bytes:
-        """Return the first 16-bit words of the EEPROM, the low octet of each first."""
+    def eeprom(self) -> Eeprom:
+        """Return the EEPROM's words up to and with the checksum."""
         self._unsupported("the EEPROM's content")
 
     def register_dump(self) -> Mapping[str, int]:
