@@ -5,10 +5,14 @@ station's address and with the device itself. Frames are answered after whatever
 must not disturb it. The offline test takes the NIC out of service for some seconds, so it runs as seldom as may be.
 """
 
+from collections.abc import Callable
+
 from harness.cell import Cell
 from harness.endpoint.wire import Wire
+from harness.errors import Unsupported
 from harness.guest.base import Guest
-from harness.guest.selftest import SelfTestPart, WakeEvent
+from harness.guest.selftest import Ability, SelfTestPart, WakeEvent
+from harness.guest.settings import SettingKind
 from harness.registers import Register, await_change, dumpable_registers, read_register, rings_programmed
 from harness.station import DUT
 from harness.suite import applies_to, requirement
@@ -45,13 +49,17 @@ def _assert_answers(wire: Wire, when: str) -> None:
 
 
 @applies_to(_has_self_test)
-@requirement("82540EM 13.4.2", "82574L 10.2.2.2", "82576 8.2.2", "ethtool self test")
+@requirement("82540EM 13.4.2", "82574L 10.2.2.2", "82576 8.2.2", "ethtool self test", "ethtool driver information")
 def test_online_self_test_passes(guest: Guest, wire: Wire) -> None:
     """The self test of a NIC that is at work finds nothing wrong, and leaves it at work."""
     seen = guest.self_test(offline=False)
     assert seen.results, "expected the online test to name what it has tested, it names nothing"
     failed = {part: code for part, code in seen.results.items() if code}
     assert (seen.passed, failed) == (True, {}), f"expected the online test to pass, its codes are {seen.results}"
+    told = guest.driver_information().abilities
+    assert Ability.SELF_TEST in told, (
+        f"expected the driver to say that it has a self test, seen {', '.join(sorted(told))}"
+    )
     _assert_answers(wire, "the online self test")
 
 
@@ -191,6 +199,33 @@ def test_driver_tells_its_name_and_place(testbed: Testbed, guest: Guest, cell: C
     told = guest.driver_information()
     assert told.name in cell.nic_profile.drivers, f"expected one of {cell.nic_profile.drivers}, seen {told.name!r}"
     assert told.bus_address == str(testbed.bdf), f"expected the bus address {testbed.bdf}, seen {told.bus_address!r}"
+
+
+def _is_done(ask: Callable[[], object]) -> bool:
+    """Whether an operation is there."""
+    try:
+        ask()
+    except Unsupported:
+        return False
+    return True
+
+
+@requirement("ethtool driver information")
+def test_driver_does_what_it_says_it_can(guest: Guest, cell: Cell) -> None:
+    """What the driver says that it can show is to be had of it, and nothing else is."""
+    asked: dict[Ability, Callable[[], object]] = {
+        Ability.STATISTICS: guest.driver_counters,
+        Ability.EEPROM: guest.eeprom,
+        Ability.REGISTER_DUMP: guest.register_dump,
+        Ability.PRIVATE_FLAGS: lambda: guest.settings(SettingKind.PRIVATE_FLAGS),
+    }
+    if not _has_self_test(cell):
+        asked[Ability.SELF_TEST] = lambda: guest.self_test(offline=False)  # that of others passes in a test of its own
+    told = guest.driver_information().abilities & asked.keys()
+    done = {ability for ability, ask in asked.items() if _is_done(ask)}
+    assert done == told, (
+        f"expected of the driver, as it says, {', '.join(sorted(told))}, seen {', '.join(sorted(done))}"
+    )
 
 
 @applies_to(_tells_firmware)

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from harness.errors import NicproofError, Unsupported
 from harness.guest.linux_system import LinuxSystem
 from harness.guest.selftest import (
+    Ability,
     DriverInformation,
     Eeprom,
     SelfTest,
@@ -27,6 +28,13 @@ _PARTS = {
     "Link test": SelfTestPart.LINK,
 }
 """As Intel's drivers name them."""
+_ABILITIES = {
+    "supports-statistics": Ability.STATISTICS,
+    "supports-test": Ability.SELF_TEST,
+    "supports-eeprom-access": Ability.EEPROM,
+    "supports-register-dump": Ability.REGISTER_DUMP,
+    "supports-priv-flags": Ability.PRIVATE_FLAGS,
+}
 _LETTERS = {
     WakeEvent.LINK_CHANGE: "p",
     WakeEvent.UNICAST: "u",
@@ -157,6 +165,12 @@ class LinuxSelfTest(LinuxSystem, SelfTestOperations):
         # driver: e1000e
         # firmware-version: 2.1-0
         # bus-info: 0000:01:00.0
+        # supports-eeprom-access: yes
         said = self._ssh.check(f"ethtool -i {self.interface}")
         fields = {name: value.strip() for name, _, value in (line.partition(":") for line in said.splitlines())}
-        return DriverInformation(fields["driver"], fields["bus-info"].partition(":")[2], fields["firmware-version"])
+        return DriverInformation(
+            fields["driver"],
+            fields["bus-info"].partition(":")[2],
+            fields["firmware-version"],
+            frozenset(ability for name, ability in _ABILITIES.items() if fields[name] == "yes"),
+        )

@@ -179,6 +179,12 @@ class LinuxStatistics(LinuxSystem, StatisticsOperations):
             raise Unsupported("the device's counters: it has none that this driver shows")
         return told
 
+    def driver_counters(self) -> Mapping[str, int]:
+        """Return what `ethtool -S` shows."""
+        if not (found := self._of_driver()):
+            raise Unsupported("the driver's counters: it has none")
+        return found
+
     def error_counters(self) -> Mapping[str, int]:
         """Return what netlink says, and the driver in `ethtool -S`."""
         name = self.interface

@@ -13,7 +13,7 @@ from harness.errors import Unsupported
 
 _LOOKING = """
 access all_settings carrier_changes channel_limit channels checksum_errors close counters device_statistics driver
-driver_information driver_package eeprom endpoint error_counters features_overruled
+driver_counters driver_information driver_package eeprom endpoint error_counters features_overruled
 frames_by_receive_queue full_duplex function_interfaces functions_enabled functions_offered handled hash_fields identity
 indirection_table installation_log interrupts is_present kernel_memory_kib link link_settings log mac mtu mtu_range
 offers_rules offloads permanent_mac ping put_back queue_statistics queue_vectors receive_ring register_dump release

@@ -68,6 +68,17 @@ class WakeEvents:
     on: frozenset[WakeEvent]
 
 
+class Ability(StrEnum):
+    """What a driver may say that it can do."""
+
+    STATISTICS = "statistics"
+    """Of its own, beside the system's."""
+    SELF_TEST = "self test"
+    EEPROM = "EEPROM"
+    REGISTER_DUMP = "register dump"
+    PRIVATE_FLAGS = "private flags"
+
+
 @dataclass(frozen=True)
 class DriverInformation:
     """What a driver says of itself."""
@@ -77,6 +88,7 @@ class DriverInformation:
     """Bus, device and function, such as "01:00.0"."""
     firmware: str
     """Empty where it tells none."""
+    abilities: frozenset[Ability]
 
 
 class SelfTestOperations(Operations):

@@ -66,6 +66,10 @@ class StatisticsOperations(Operations):
         """Return what the driver has read from the device's own counters."""
         self._unsupported("the device's counters")
 
+    def driver_counters(self) -> Mapping[str, int]:
+        """Return the counters that the driver has beside the system's, by its own names."""
+        self._unsupported("the driver's counters")
+
     def error_counters(self) -> Mapping[str, int]:
         """Return the counters of errors and of frames dropped, the system's and the driver's, by their own names."""
         self._unsupported("counters of errors")

@@ -317,6 +317,18 @@ FAULTS = (
         tampered=in_guest(without("ethtool", "-s*")),
     ),
     Fault(
+        "the driver says that it has private flags and no EEPROM",
+        cell="e1000/intx",
+        tests=selftest("driver_does_what_it_says_it_can"),
+        tampered=in_guest(edited("-i", "s/\\(eeprom-access: \\).*/\\1no/; s/\\(priv-flags: \\).*/\\1yes/")),
+    ),
+    Fault(
+        "the driver says that it has no self test",
+        cell="igb/msix",
+        tests=selftest("online_self_test_passes"),
+        tampered=in_guest(edited("-i", "s/supports-test: yes/supports-test: no/")),
+    ),
+    Fault(
         "the driver tells another place and another version",
         cell="igb/msix",
         tests=selftest("driver_tells_its_name_and_place", "driver_tells_the_version_of_the_eeproms_image"),
