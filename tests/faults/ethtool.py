@@ -146,7 +146,7 @@ FAULTS = (
     Fault(
         "a bit flips in every 50th frame of the load",
         cell="igb/msix",
-        tests=queues("changing_channels_under_load_alters_no_frame"),
+        tests=queues("resizing_under_load_alters_no_frame", "changing_channels_under_load_alters_no_frame"),
         cable=changes(typed(BACKGROUND.to_bytes(2, "big")), garble(40), FROM, TO, every=50),
     ),
     Fault(
