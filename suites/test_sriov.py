@@ -68,6 +68,12 @@ def _start(guest: Guest, count: int) -> list[Guest]:
     return [guest.virtual_function(number) for number in range(count)]
 
 
+def _enable(guest: Guest, count: int) -> None:
+    """Have so many virtual functions, or none, without a driver for them; assert that the guest does it."""
+    taken = guest.enable_functions(count)
+    assert taken, f"expected the guest to have {count} virtual functions when asked for, it refused"
+
+
 def _ports(guest: Guest, wire: Wire, count: int = 2) -> tuple[Port, ...]:
     """Have so many virtual functions; return the ports of the switch: cable, physical function, virtual ones."""
     functions = [function_port(f"VF {number}", vf) for number, vf in enumerate(_start(guest, count))]
@@ -160,8 +166,7 @@ def test_all_pools_but_one_are_offered(testbed: Testbed, guest: Guest, cell: Cel
 def test_enabled_functions_are_in_the_device(testbed: Testbed, guest: Guest, wire: Wire, count: int) -> None:
     """The device has as many functions as the guest enabled, each with a configuration space at its routing id."""
     _assert_count(testbed, 0, "before any was enabled")
-    taken = guest.enable_functions(count)
-    assert taken, f"expected the guest to enable {count} virtual functions, it refused"
+    _enable(guest, count)
     _assert_count(testbed, count, f"after {count} were enabled")
     _assert_answers(wire, f"with {count} virtual functions")
 
@@ -171,7 +176,7 @@ def test_enabled_functions_are_in_the_device(testbed: Testbed, guest: Guest, wir
 def test_disabled_functions_are_gone(testbed: Testbed, guest: Guest, wire: Wire, cell: Cell) -> None:
     """From none to as many as there are and back: each time the device has as many as the guest, in the end none."""
     for count in (cell.nic.virtual_functions, 0):
-        guest.enable_functions(count)
+        _enable(guest, count)
         _assert_count(testbed, count, f"after {count} were asked for")
     _assert_answers(wire, "without virtual functions")
 
@@ -181,7 +186,7 @@ def test_disabled_functions_are_gone(testbed: Testbed, guest: Guest, wire: Wire,
 @pytest.mark.parametrize("before", [0, 2])
 def test_more_functions_than_offered_are_refused(testbed: Testbed, guest: Guest, wire: Wire, before: int) -> None:
     """One virtual function more than the driver offers is refused, and those that are there stay."""
-    guest.enable_functions(before)
+    _enable(guest, before)
     taken = guest.enable_functions(guest.functions_offered() + 1)
     assert not taken, "expected the guest to refuse one virtual function more than it offers, it took it"
     _assert_count(testbed, before, "after the refusal")
@@ -195,7 +200,7 @@ def test_number_is_not_changed_while_functions_are_enabled(
     testbed: Testbed, guest: Guest, wire: Wire, other: int
 ) -> None:
     """While there are virtual functions another number of them than none is refused, and nothing changes."""
-    guest.enable_functions(2)
+    _enable(guest, 2)
     taken = guest.enable_functions(other)
     assert not taken, f"expected the guest to refuse {other} virtual functions while there are 2, it took it"
     _assert_count(testbed, 2, "after the refusal")
@@ -205,12 +210,12 @@ def test_number_is_not_changed_while_functions_are_enabled(
 @makes_functions
 @requirement("SR-IOV 1.1 3.3.3.1", "82576 7.10.2", "profile")
 def test_functions_come_and_go_under_traffic(testbed: Testbed, guest: Guest, wire: Wire, cell: Cell) -> None:
-    """Functions are enabled and disabled while frames pour in: the physical one works, and no new warning is logged."""
+    """As many functions as asked for come and go under a flood; the physical one works, and no warning is logged."""
     with testbed.new_warnings() as warnings:
         with flood_in_background(wire):
             for count in (cell.nic.virtual_functions, 0) * ROUNDS:
-                guest.enable_functions(count)
-        _assert_count(testbed, 0, "in the end")
+                _enable(guest, count)
+                _assert_count(testbed, count, f"after {count} were asked for under traffic")
         _assert_answers(wire, "in the end")
     assert not warnings, f"expected no new warning about the DUT in the kernel log, seen: {warnings[0]}"
 
@@ -219,7 +224,7 @@ def test_functions_come_and_go_under_traffic(testbed: Testbed, guest: Guest, wir
 @requirement("82576 7.1", "82576 7.2", "82576 7.10.3 receive switching", "82576 7.10.3 transmit switching")
 def test_physical_function_works_beside_all_functions(guest: Guest, wire: Wire, cell: Cell) -> None:
     """With as many virtual functions as there can be, the physical one exchanges frames with the cable both ways."""
-    guest.enable_functions(cell.nic.virtual_functions)
+    _enable(guest, cell.nic.virtual_functions)
     _assert_work((cable_port(wire), function_port("the PF", guest)), "with all virtual functions")
 
 

@@ -97,8 +97,15 @@ FAULTS = (
             "disabled_functions_are_gone",
             "more_functions_than_offered_are_refused",
             "number_is_not_changed_while_functions_are_enabled",
+            "functions_come_and_go_under_traffic",
         ),
         tampered=in_guest("echo 0 | pretend $device/sriov_numvfs"),
+    ),
+    Fault(
+        "the system refuses any virtual function",
+        cell="igb/msix",
+        tests=sriov("functions_come_and_go_under_traffic", "physical_function_works_beside_all_functions"),
+        tampered=in_guest("at=$device/sriov_numvfs; echo 0 | pretend $at; mount -o remount,bind,ro $at"),
     ),
     Fault(
         "the kernel warns of the NIC after virtual functions came and went",
