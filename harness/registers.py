@@ -37,6 +37,12 @@ class Register(StrEnum):
     ITR = "ITR"
     EITR = "EITR"
     """The interval of each MSI-X vector."""
+    RXDCTL = "RXDCTL"
+    """What each receive queue is told."""
+    TXDCTL = "TXDCTL"
+    """What each transmit queue is told."""
+    VFGPRC = "VFGPRC"
+    """How many frames the device has given to each virtual function."""
 
 
 _GIGABIT = {
@@ -58,15 +64,28 @@ _OFFSETS: Mapping[str, Mapping[Register, int]] = {
         Register.RETA: 0x5C00,
         Register.RSSRK: 0x5C80,
         Register.EITR: 0x1680,
+        Register.RXDCTL: 0xC028,
+        Register.TXDCTL: 0xE028,
+        Register.VFGPRC: 0x10010,
     },
     "igbvf": {Register.STATUS: 0x0008, Register.RDLEN: 0x2808, Register.TDLEN: 0x3808, Register.EITR: 0x1680},
 }
+_STRIDES = {Register.RXDCTL: 0x40, Register.TXDCTL: 0x40, Register.VFGPRC: 0x100}
+"""Octets from one to the next, of those between which others lie."""
 _KEY_WORDS = 10
 _TABLE_WORDS = 32
+_POOLS = 8
+_QUEUE_ENABLE = 1 << 25
 
 
-def read_register(testbed: Testbed, register: Register, words: int = 1) -> bytes:
+def read_register(testbed: Testbed, register: Register, words: int = 1, *, number: int = 0) -> bytes:
     """Return the octets of a register, or of the first words of an array, as they lie in memory.
+
+    Args:
+        testbed: whose DUT is asked.
+        register: which one.
+        words: how many, of an array without gaps.
+        number: which one of an array with gaps.
 
     Raises:
         Unsupported: the model has no such register.
@@ -74,7 +93,8 @@ def read_register(testbed: Testbed, register: Register, words: int = 1) -> bytes
     offset = _OFFSETS.get(testbed.cell.nic.name, {}).get(register)
     if offset is None:
         raise Unsupported(f"{testbed.cell.nic.name} has no register {register}")
-    found = read_memory(testbed.vm.monitor, testbed.bar(0) + offset, words)
+    place = testbed.bar(0) + offset + number * _STRIDES.get(register, 0)
+    found = read_memory(testbed.vm.monitor, place, words)
     return b"".join(word.to_bytes(4, "little") for word in found)
 
 
@@ -132,3 +152,18 @@ def hash_key(testbed: Testbed) -> bytes:
 def indirection_table(testbed: Testbed) -> tuple[int, ...]:
     """Return the receive queue for each value of a hash's low bits."""
     return tuple(read_register(testbed, Register.RETA, _TABLE_WORDS))
+
+
+def queues_enabled(testbed: Testbed, vf: int) -> tuple[list[int], list[int]]:
+    """Return which of the two receive queues, and of the two transmit queues, of a virtual function's pool are on."""
+
+    def enabled(register: Register) -> list[int]:
+        words = (read_register(testbed, register, number=vf + queue * _POOLS) for queue in (0, 1))
+        return [queue for queue, octets in enumerate(words) if int.from_bytes(octets, "little") & _QUEUE_ENABLE]
+
+    return enabled(Register.RXDCTL), enabled(Register.TXDCTL)
+
+
+def frames_given(testbed: Testbed, vf: int) -> int:
+    """Return how many frames the device has given to a virtual function so far."""
+    return int.from_bytes(read_register(testbed, Register.VFGPRC, number=vf), "little")

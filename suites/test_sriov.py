@@ -18,13 +18,14 @@ from harness.cell import Cell
 from harness.endpoint.vlan import Tag, tagged
 from harness.endpoint.wire import Wire
 from harness.guest.base import Guest
+from harness.registers import frames_given, queues_enabled
 from harness.station import BROADCAST_MAC, STRANGER_MAC, WIRE
 from harness.suite import Disturb, after_down_and_up_and_reset, applies_to, own_settings, requirement
 from harness.testbed import Testbed
 from harness.traffic.frames import difference
 from harness.traffic.liveness import ANSWER_DEADLINE_S, answers
 from harness.traffic.multicast import apart_from
-from harness.traffic.stimulus import flood_in_background, unasked
+from harness.traffic.stimulus import flood_in_background, load, unasked
 from harness.traffic.switching import (
     Port,
     cable_port,
@@ -32,6 +33,7 @@ from harness.traffic.switching import (
     exchanges_within,
     frames_between,
     function_port,
+    hears,
     overheard,
     received,
     switched,
@@ -239,10 +241,13 @@ def test_all_functions_work_at_once(guest: Guest, wire: Wire, cell: Cell) -> Non
 @requirement("SR-IOV 1.1 3.3.3.1", "82576 7.10.2")
 def test_functions_in_use_can_be_disabled(testbed: Testbed, guest: Guest, wire: Wire) -> None:
     """Functions that are driven and get frames can be taken away: their interfaces go, the physical function works."""
-    _start(guest, 2)
+    cable, _, *functions = _ports(guest, wire)
     before = guest.function_interfaces()
-    with flood_in_background(wire):
-        guest.enable_functions(0)
+    frames = [_one_frame(cable.mac, function.mac) for function in functions]
+    with flood_in_background(wire), load(wire, frames):
+        deaf = [function.name for function, frame in zip(functions, frames, strict=True) if not hears(function, frame)]
+        _enable(guest, 0)
+    assert not deaf, f"expected each virtual function to get the frames to its address, {', '.join(deaf)} got none"
     seen = (before, guest.function_interfaces())
     assert seen == (2, 0), f"expected 2 interfaces of virtual functions and then none, seen {seen}"
     _assert_count(testbed, 0, "after they were disabled")
@@ -508,6 +513,17 @@ def test_functions_work_after_replugging(testbed: Testbed, guest: Guest, wire: W
 
 
 @makes_functions
+@requirement("82576 8.2.2", "82576 4.5", "82576 7.10.2")
+def test_links_of_functions_go_with_the_physical_function(guest: Guest, wire: Wire) -> None:
+    """While the physical function is closed no virtual one has a link; once it is open again they exchange frames."""
+    (vf,) = _start(guest, 1)
+    guest.set_up(False)
+    assert vf.wait_link(False), "expected the link of VF 0 down while the physical function is closed, it stayed up"
+    guest.set_up(True)
+    _assert_recovers(cable_port(wire), function_port("VF 0", vf), "after the physical function was opened again")
+
+
+@makes_functions
 @requirement("82576 4.5", "82576 7.10.2")
 @after_down_and_up_and_reset
 def test_functions_recover_from_the_physical_functions_reset(guest: Guest, wire: Wire, disturb: Disturb) -> None:
@@ -531,13 +547,21 @@ def test_function_recovers_from_its_own_reset(guest: Guest, wire: Wire) -> None:
 
 @makes_functions
 @requirement("82576 7.10.2", "82576 7.10.3 receive switching")
-def test_closed_function_leaves_the_others_alone(guest: Guest, wire: Wire) -> None:
-    """While a virtual function is closed it gets nothing and the others work; opened again it works, too."""
+def test_closed_function_leaves_the_others_alone(testbed: Testbed, guest: Guest, wire: Wire) -> None:
+    """The frames to a closed virtual function come to nobody, and the others work; opened again it works, too."""
     cable, pf, closed, other = _ports(guest, wire)
     guest.virtual_function(0).set_up(False)
+    counts = [frames_given(testbed, 0)]
+    _assert_switched(cable, frames_between(cable.mac, closed.mac), {pf: [], other: []}, "with VF 0 closed, ")
     _assert_work((cable, pf, other), "with VF 0 closed")
+    counts.append(frames_given(testbed, 0))
     guest.virtual_function(0).set_up(True)
     _assert_work((cable, pf, closed, other), "with VF 0 opened again")
+    before, meanwhile, after = *counts, frames_given(testbed, 0)
+    assert before == meanwhile < after, (
+        f"expected the device to give no frame to VF 0 while that was closed, and those since it was opened, counted "
+        f"{before} when it was closed, {meanwhile} before it was opened, {after} in the end"
+    )
 
 
 # Interrupts and queues
@@ -578,11 +602,14 @@ def test_function_interrupts_when_its_frames_come(testbed: Testbed, guest: Guest
 
 @makes_functions
 @requirement("82576 7.10.2", "82576 7.3")
-def test_function_has_one_pair_of_queues(guest: Guest) -> None:
-    """A virtual function's driver uses the one receive and the one transmit queue of its pool's first pair."""
+def test_function_has_one_pair_of_queues(testbed: Testbed, guest: Guest) -> None:
+    """A virtual function's driver uses the one receive and the one transmit queue of its pool's first pair alone."""
     (vf,) = _start(guest, 1)
-    seen = (len(vf.queue_vectors("rx")), len(vf.queue_vectors("tx")))
-    assert seen == (1, 1), f"expected (receive, transmit) queues (1, 1) of a virtual function, seen {seen}"
+    claimed, enabled = ([*vf.queue_vectors("rx")], [*vf.queue_vectors("tx")]), queues_enabled(testbed, 0)
+    assert claimed == enabled == ([0], [0]), (
+        f"expected (receive, transmit) queues ([0], [0]) of a virtual function's two pairs, with a vector in the guest "
+        f"{claimed}, enabled in the device {enabled}"
+    )
 
 
 # The driver

@@ -73,6 +73,12 @@ def received(sender: Port, frames: Sequence[bytes], receiver: Port, last: bytes)
         return up_to(last, seen)
 
 
+def hears(port: Port, frame: bytes) -> bool:
+    """Return whether a port gets a frame that somebody sends over and over."""
+    with port.endpoint.capture(frame) as seen:
+        return bool(seen.wait(1, DEADLINE_S))
+
+
 def overheard(
     port: Port, sender: Port, frames: Sequence[bytes], cable: Port, last: bytes, tag: Tag | None
 ) -> list[bytes]:

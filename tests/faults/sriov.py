@@ -16,6 +16,8 @@ from tests.faults.guest import in_guest, without
 from tests.faults.link import LATE_WARNING, Stuck, with_plug
 
 STRANGER = mac_octets(STRANGER_MAC)
+VIRTUAL = bytes.fromhex("5254006e71")
+"""What the addresses of virtual functions begin with."""
 (FOREIGN_GROUP,) = apart_from(["01:00:5e:40:12:34"], 1)
 
 
@@ -29,6 +31,10 @@ def is_long(frame: bytes) -> bool:
 
 def to_a_stranger(frame: bytes) -> bool:
     return frame[:6] == STRANGER
+
+
+def to_a_virtual_function(frame: bytes) -> bool:
+    return frame.startswith(VIRTUAL)
 
 
 def from_a_stranger(frame: bytes) -> bool:
@@ -120,6 +126,18 @@ FAULTS = (
         tampered=in_guest(when_up("echo 2 | over '$device'/sriov_numvfs")),
     ),
     Fault(
+        "frames to virtual functions are lost on the cable",
+        cell="igb/msix",
+        tests=sriov("functions_in_use_can_be_disabled"),
+        cable=changes(to_a_virtual_function, lose, TO),
+    ),
+    Fault(
+        "no function's interface goes down",
+        cell="igb/msix",
+        tests=sriov("links_of_functions_go_with_the_physical_function", "closed_function_leaves_the_others_alone"),
+        tampered=in_guest(without("ip", "*down")),
+    ),
+    Fault(
         "a bit flips in every long frame on the cable",
         cell="igb/msix",
         tests=sriov(
@@ -131,6 +149,7 @@ FAULTS = (
             "frames_cross_the_switch_whole[vf-to-cable]",
             "broadcast_reaches_every_other_port",
             "functions_work_after_replugging",
+            "links_of_functions_go_with_the_physical_function",
             "functions_recover_from_the_physical_functions_reset",
             "function_recovers_from_its_own_reset",
             "closed_function_leaves_the_others_alone",
@@ -239,6 +258,17 @@ FAULTS = (
         cell="igb/msix",
         tests=sriov("function_has_one_pair_of_queues"),
         tampered=in_guest(when_up("sed s/-rx-0/-rx-A/ /proc/interrupts | over /proc/interrupts")),
+    ),
+    Fault(
+        "a virtual function has vectors, and none of its queues is on",
+        cell="igb/msix",
+        tests=sriov("function_has_one_pair_of_queues"),
+        tampered=in_guest(
+            when_up(
+                "cat /proc/interrupts | over /proc/interrupts; echo 1 | over /sys/class/net/$up/carrier; "
+                "/real/ip link set $up down"
+            )
+        ),
     ),
     Fault(
         "the virtual functions' driver stays",
