@@ -1,7 +1,7 @@
 """What the driver has programmed into the DUT's own registers, read from QEMU without the guest's help.
 
-Offsets in BAR 0 and layouts: 82540EM chapter 13, 82574L chapter 10, 82576 chapter 8; of a virtio device the size of its
-queues. Only registers that read without effect are here.
+Offsets in BAR 0 and layouts: 82540EM chapter 13, 82574L chapter 10, 82576 chapter 8; of a virtio device its link and
+the size of its queues. Only registers that read without effect are here.
 """
 
 import time
@@ -76,6 +76,10 @@ _KEY_WORDS = 10
 _TABLE_WORDS = 32
 _POOLS = 8
 _QUEUE_ENABLE = 1 << 25
+_LINK_UP = 1 << 1
+"""STATUS.LU."""
+_VIRTIO_CONFIGURATION = (4, 0x2000)
+"""BAR and offset at which each of QEMU's virtio devices has its own configuration (hw/virtio/virtio-pci.c)."""
 
 
 def read_register(testbed: Testbed, register: Register, words: int = 1, *, number: int = 0) -> bytes:
@@ -121,6 +125,16 @@ def interrupt_interval_us(testbed: Testbed, vector: int) -> float:
     register = Register.EITR if testbed.cell.mode.is_msix else Register.ITR
     word = read_register(testbed, register, vector + 1)[4 * vector :]
     return (int.from_bytes(word, "little") & 0xFFFF) * 0.256
+
+
+def shows_link(testbed: Testbed) -> bool:
+    """Return whether the DUT itself says that it has a link."""
+    if testbed.cell.nic.family == "virtio":
+        # The last two octets of the MAC address, and the status: bit 0 is VIRTIO_NET_S_LINK_UP (virtio 1.2, 5.1.4).
+        bar, offset = _VIRTIO_CONFIGURATION
+        (word,) = read_memory(testbed.vm.monitor, testbed.bar(bar) + offset + 4, 1)
+        return bool(word >> 16 & 1)
+    return bool(int.from_bytes(read_register(testbed, Register.STATUS), "little") & _LINK_UP)
 
 
 def pause_programmed(testbed: Testbed) -> tuple[bool, bool]:
