@@ -100,10 +100,11 @@ def test_device_itself_knows_its_link(testbed: Testbed, wire: Wire) -> None:
 
 
 @requirement("82540EM 13.4.17", "82574L 10.2.4.1", "82576 7.3", "virtio 1.2 5.1.4", "NDIS Indicating Connection Status")
-def test_each_change_is_reported_once(testbed: Testbed, guest: Guest) -> None:
-    """Whoever listens for the system's reports hears each loss and each return of the link, once, in order.
+def test_each_change_is_reported_once(testbed: Testbed, guest: Guest, wire: Wire) -> None:
+    """Whoever listens for the system's reports hears each loss and each return of the link, in order and not again.
 
-    Each change waits for the report of the one before: a system may make one report of two changes.
+    Each change waits for the report of the one before: a system may make one report of two changes. What comes until
+    the DUT has answered after the last one counts.
     """
     guest.watch_link()
     changes: list[bool] = []
@@ -112,10 +113,13 @@ def test_each_change_is_reported_once(testbed: Testbed, guest: Guest) -> None:
         (testbed.plug.plug_cable if up else testbed.plug.pull_cable)()
         seen = guest.link_events(len(changes))
         assert seen == changes, f"expected the reports (True: up) {changes}, heard {seen}"
+    _assert_answers(wire, "after the last change")
+    seen = guest.link_events(len(changes))
+    assert seen == changes, f"expected the reports (True: up) {changes} and no more, heard {seen}"
 
 
 @requirement("82540EM 13.4.2", "82574L 10.2.2.2", "82576 8.2.2", "virtio 1.2 5.1.4")
-def test_changes_are_counted_exactly(testbed: Testbed, guest: Guest) -> None:
+def test_changes_are_counted_exactly(testbed: Testbed, guest: Guest, wire: Wire) -> None:
     """The counter of the link's changes rises by one when it goes and by one when it comes."""
     before = guest.carrier_changes()
     for _ in range(ROUNDS):
@@ -123,6 +127,7 @@ def test_changes_are_counted_exactly(testbed: Testbed, guest: Guest) -> None:
         _assert_link(guest, False, "after the cable was pulled")
         testbed.plug.plug_cable()
         _assert_link(guest, True, "after the cable was plugged in again")
+    _assert_answers(wire, "after the last change")
     seen = guest.carrier_changes() - before
     assert seen == 2 * ROUNDS, f"expected {2 * ROUNDS} changes counted for {ROUNDS} rounds, seen {seen}"
 

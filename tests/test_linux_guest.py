@@ -170,10 +170,10 @@ def test_several_ways_at_once_are_refused() -> None:
         parse_interrupts(MSIX_6_12, {10: "", 28: "msix"}, ["eth1"])
 
 
-def test_link_events_are_the_changes_of_one_interface() -> None:
+def test_link_events_are_all_reports_of_one_interface_from_its_first_change_on() -> None:
     text = (
         "1: lo: <LOOPBACK,UP,LOWER_UP> mtu 65536 qdisc noqueue state UNKNOWN group default \\    link/loopback\n"
-        "3: eth1: <NO-CARRIER,BROADCAST,MULTICAST,UP> mtu 1500 qdisc mq state UP group default \\    link/ether\n"
+        "3: eth1: <NO-CARRIER,BROADCAST,MULTICAST,UP> mtu 1500 qdisc mq state DOWN group default \\    link/ether\n"
         "3: eth1: <NO-CARRIER,BROADCAST,MULTICAST,UP> mtu 1500 qdisc mq state DOWN group default \\    link/ether\n"
         "13: eth10: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1500 qdisc mq state UP group default \\    link/ether\n"
         "3: eth1: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1500 qdisc mq state UP group default \\    link/ether\n"
@@ -181,4 +181,5 @@ def test_link_events_are_the_changes_of_one_interface() -> None:
     assert parse_link_events(text, "eth1") == [True]
     as_it_was = "3: eth1: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1500 qdisc mq state UP group default \\    link/ether\n"
     late = as_it_was
-    assert parse_link_events(as_it_was + late + text, "eth1") == [False, True]
+    assert parse_link_events(as_it_was + late + text, "eth1") == [False, False, True]
+    assert parse_link_events("", "eth1") == []

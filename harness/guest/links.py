@@ -44,9 +44,9 @@ class LinkOperations(Operations):
         self._unsupported("a negotiated speed")
 
     def watch_link(self) -> None:
-        """Begin to note the link's changes that the system reports."""
+        """Begin to note what the system reports of the link."""
         self._unsupported("reports of the link's changes")
 
     def link_events(self, count: int) -> list[bool]:
-        """Return the changes reported since `watch_link`, True for up: once there are `count`, or at a deadline."""
+        """Return each report since `watch_link`, True for up: once they tell of `count` changes, or at a deadline."""
         self._unsupported("reports of the link's changes")

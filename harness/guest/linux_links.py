@@ -1,7 +1,7 @@
 """The link on Linux: the carrier in sysfs, ethtool, and the kernel's messages by netlink."""
 
 import re
-from itertools import pairwise
+from itertools import dropwhile
 
 from harness.guest.links import LinkOperations, LinkSettings
 from harness.guest.linux_system import LinuxSystem
@@ -11,16 +11,17 @@ _EVENTS = "/tmp/nicproof-links"
 
 
 def parse_link_events(text: str, interface: str) -> list[bool]:
-    r"""Return the changes of an interface's link after the first line of what `ip -o monitor link` prints, True for up.
+    r"""Return each report of an interface's link from its first change on, True for up.
 
-    The kernel sends a message for every change of anything, and up to a second late (net/core/link_watch.c); one that
-    leaves the link as it was is no event here:
+    Before the first line, which says how the link was, nothing was watched; the others are what `ip -o monitor link`
+    prints. The kernel's messages come up to a second late (net/core/link_watch.c): those that only say how the link was
+    are of what had been before.
         3: eth1: <NO-CARRIER,BROADCAST,MULTICAST,UP> mtu 1500 qdisc mq state DOWN group default \    link/ether ...
         3: eth1: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1500 qdisc mq state UP group default \    link/ether ...
     """
     flags = re.findall(rf"^(?:Deleted )?\d+: {re.escape(interface)}: <([^>]*)>", text, re.MULTILINE)
     states = ["LOWER_UP" in found.split(",") for found in flags]
-    return [state for before, state in pairwise(states) if before != state]
+    return list(dropwhile(lambda up: up == states[0], states))
 
 
 class LinuxLinks(LinuxSystem, LinkOperations):

@@ -90,6 +90,14 @@ FAULTS = (
         tampered=in_guest("at=/sys/class/net/$nic/carrier_changes; cat $at | pretend $at"),
     ),
     Fault(
+        "the system reports each change of the link twice",
+        cell="igb/msix",
+        tests=link("each_change_is_reported_once"),
+        tampered=in_guest(
+            """echo 'case $* in *monitor*) /real/ip "$@" | sed -u p ;; *) exec /real/ip "$@" ;; esac' | instead ip"""
+        ),
+    ),
+    Fault(
         "a bit flips in every raw frame",
         cell="igb/msix",
         tests=link("frames_cross_whole_after_replugging"),
