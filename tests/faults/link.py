@@ -98,6 +98,16 @@ FAULTS = (
         ),
     ),
     Fault(
+        "a second after it was opened an interface without a cable is said to have a link",
+        cell="igb/msix",
+        tests=link("link_without_a_cable_survives_down_and_up"),
+        tampered=in_guest(
+            """echo '/real/ip "$@"; case $* in "link set '$nic' up")\n"""
+            """(sleep 1; echo "3: '$nic': <UP,LOWER_UP>" >>/tmp/nicproof-links) </dev/null >/dev/null 2>&1 & ;;\n"""
+            """esac' | instead ip"""
+        ),
+    ),
+    Fault(
         "a bit flips in every raw frame",
         cell="igb/msix",
         tests=link("frames_cross_whole_after_replugging"),
