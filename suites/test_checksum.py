@@ -2,8 +2,9 @@
 
 A NIC may compute the checksums of TCP and UDP and check those of what it receives; if it does not, the stack does. The
 rules are the same, so each is checked with the offload on and off: where the driver has it fixed one way, the other is
-skipped. That on and off are not the same is seen in a capture in the guest, where the stack hands frames to the driver
-and says beside each whether its checksum is still to be computed. Asserted exactly, without tolerance. What leaves is
+skipped. That on and off are not the same is seen in captures in the guest: the stack says beside each frame that it
+hands to the driver whether the checksum is still to be computed, and beside each that it gets whether the driver has
+vouched for it. Asserted exactly, without tolerance. What leaves is
 computed anew at the wire, pseudo header, options and extension headers taken into account. What arrives is believed
 delivered when the service in the guest that it was for sends it back. Each damaged packet differs in one bit and is
 followed, in the same window and to the same service, by a sound one; the stack must count exactly as many errors as
@@ -27,8 +28,8 @@ from harness.guest.base import Guest
 from harness.guest.checksums import Checksum
 from harness.guest.offloads import Offload
 from harness.station import DUT, WIRE
-from harness.suite import requirement
-from harness.traffic.damage import damaged, damaged_header, from_port
+from harness.suite import applies_to, requirement
+from harness.traffic.damage import damaged, damaged_anywhere, damaged_header, from_port
 from harness.traffic.exchange import DEADLINE_S, make_known
 from harness.traffic.frames import IPV4, IPV6, Family, difference, echo_frame, random_payloads, summing_to_zero
 from harness.traffic.handing import outside_vlans, send_payloads
@@ -48,9 +49,15 @@ PAYLOADS = random_payloads([1, 2, 17, 18, 1000, 1001, 1400])
 """Odd and even lengths, in padded frames and in long ones."""
 SOUND, SPOILT = random_payloads([100] * 6)[::2], random_payloads([100] * 6)[1::2]
 PORT = 40004
+SEGMENTS = (UDP(sport=PORT, dport=DISCARD), TCP(sport=PORT, dport=DISCARD, flags="A"))
 
 both_families = pytest.mark.parametrize("family", [IPV4, IPV6], ids=str)
 with_and_without = pytest.mark.parametrize("offload", [True, False], ids=["on", "off"])
+
+
+def _must_check(cell: Cell) -> bool:
+    """Whether the NIC has to check what it receives: a virtio device may vouch for a packet or not (1.2, 5.1.6.4)."""
+    return cell.nic.family != "virtio"
 
 
 @requirement(
@@ -142,14 +149,49 @@ def test_raw_frame_with_a_wrong_checksum_leaves_as_it_is(guest: Guest, wire: Wir
     """
     frames = []
     for family in (IPV4, IPV6):
-        for segment in (UDP(sport=PORT, dport=DISCARD), TCP(sport=PORT, dport=DISCARD, flags="A")):
+        for segment in SEGMENTS:
             to_wire = Ether(src=DUT.mac, dst=WIRE.mac) / family.layer(src=family.dut, dst=family.wire)
             sound = bytes(to_wire / segment / SOUND[0])
-            frames += [*damaged(sound), *(damaged_header(sound) if family is IPV4 else ()), sound]
+            frames += [*damaged_anywhere(sound), sound]
     with wire.capture(from_port(PORT)) as seen:
         guest.endpoint().send(*frames)
         wrong = difference(sorted(frames), sorted(seen.wait(len(frames), DEADLINE_S)))
     assert not wrong, f"of raw frames with wrong checksums and with right ones, {wrong}"
+
+
+@applies_to(_must_check)
+@requirement("82540EM 3.2.9", "82574L 10.2.5 RXCSUM", "82576 8.10 RXCSUM")
+def test_sound_packets_are_vouched_for_with_the_offload(guest: Guest, wire: Wire) -> None:
+    """With the offload the driver vouches for the checksum of each sound packet of UDP and TCP."""
+    guest.set_offload(Offload.RX_CHECKSUM, True)
+    sound = _sound_packets()
+    wrong = difference(sorted(sound), sorted(_vouched_for(guest, wire, sound)))
+    assert not wrong, f"of {len(sound)} sound packets, all of which the driver should vouch for, {wrong}"
+
+
+@requirement("82540EM 3.2.9", "82574L 10.2.5 RXCSUM", "82576 8.10 RXCSUM", "RFC 1122 4.1.3.4", "RFC 9293 3.1")
+@with_and_without
+def test_nothing_is_vouched_for_that_was_not_found_right(guest: Guest, wire: Wire, offload: bool) -> None:
+    """Without the offload the driver vouches for no packet, with it for none that is damaged."""
+    guest.set_offload(Offload.RX_CHECKSUM, offload)
+    sound = _sound_packets()
+    packets = [one for frame in sound for one in damaged_anywhere(frame)] + sound * (not offload)
+    vouched = _vouched_for(guest, wire, packets)
+    assert not vouched, f"expected none of {len(packets)} packets vouched for, seen {len(vouched)}"
+
+
+def _sound_packets() -> list[bytes]:
+    return [framed(family.wire, family.dut, one / SOUND[0]) for family in (IPV4, IPV6) for one in SEGMENTS]
+
+
+def _vouched_for(guest: Guest, wire: Wire, packets: list[bytes]) -> list[bytes]:
+    """Return what the driver vouches for; the stack's own aggregation, which verifies and then vouches, too, is off."""
+    guest.set_offload(Offload.RECEIVE_AGGREGATION, False)
+    with guest.endpoint().capture(SOUND[0][:8]) as seen:
+        wire.send(*packets)
+        received = seen.wait_marked(len(packets), DEADLINE_S)
+    assert len(received) == len(packets), f"expected {len(packets)} packets received, seen {len(received)}"
+    return [frame for frame, vouched in received if vouched]
 
 
 @requirement(
@@ -231,7 +273,7 @@ def test_echo_request_with_a_wrong_checksum_is_not_answered(cell: Cell, wire: Wi
     """An echo request with one bit wrong, in its checksum, its data or its IPv4 header, goes unanswered."""
     cell.needs(family.echo)
     sound, spoilt = (echo_frame(family, family.request, WIRE, DUT, 1, data) for data in (SOUND[0], SPOILT[0]))
-    bad = [*damaged(spoilt), *(damaged_header(spoilt) if family is IPV4 else ())]
+    bad = damaged_anywhere(spoilt)
     with wire.capture(family.is_echo(family.reply)) as replies:
         wire.send(*bad, sound)
         wrong = difference([SOUND[0]], [data_of(reply) for reply in replies.wait(1, DEADLINE_S)])

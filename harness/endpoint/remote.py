@@ -82,15 +82,19 @@ class RemoteCapture(Capture):
 
     def wait(self, count: int, deadline_s: float = 5.0) -> list[bytes]:
         """Return the frames so far as soon as there are `count`, or at the deadline."""
-        return self._collect(count, deadline_s)[1]
+        return self._collect(count, deadline_s, marked=False)[1]
 
     def wait_marked(self, count: int, deadline_s: float = 5.0) -> list[tuple[bytes, bool]]:
-        """Return what goes out, each frame with whether the host's stack has left its checksum to the driver."""
-        header, frames = self._collect(count, deadline_s)
-        return list(zip(frames, header["left_open"], strict=True))
+        """Return the frames as `wait` does, each with what the host's system says beside it of its checksum.
 
-    def _collect(self, count: int, deadline_s: float) -> tuple[dict[str, Any], list[bytes]]:
-        request = {"capture": self._number, "count": count, "deadline_s": deadline_s}
+        Of one that goes out: whether it was left to the driver. Of one that came in: whether somebody has vouched for
+        it, so that the stack need not verify it.
+        """
+        header, frames = self._collect(count, deadline_s, marked=True)
+        return list(zip(frames, header["marks"], strict=True))
+
+    def _collect(self, count: int, deadline_s: float, *, marked: bool) -> tuple[dict[str, Any], list[bytes]]:
+        request = {"capture": self._number, "count": count, "deadline_s": deadline_s, "marked": marked}
         header, blob = self._worker.ask("collect", patience_s=deadline_s, **request)
         return header, split_frames(blob)
 

@@ -46,7 +46,7 @@ HEADERS = {
 SOL_PACKET, PACKET_AUXDATA, PACKET_VNET_HDR = 263, 8, 15
 AUXDATA = struct.Struct("=IIIHHHH")
 """Status, lengths of the packet and of what is kept, offsets of its headers, VLAN tag and its type (packet(7))."""
-CHECKSUM_NOT_READY, HAS_TAG, HAS_TAG_TYPE = 1 << 3, 1 << 4, 1 << 6
+CHECKSUM_NOT_READY, HAS_TAG, HAS_TAG_TYPE, CHECKSUM_VALID = 1 << 3, 1 << 4, 1 << 6, 1 << 7
 CUSTOMER_TAG = 0x8100
 VNET_HEADER = struct.Struct("=BBHHHH")
 """Flags, kind of segmentation, octets of headers and of a segment's data, place of the checksum: where what it covers
@@ -104,7 +104,8 @@ class Capture:
     """Frames that an interface receives and that hold a marker, collected in the background from now on.
 
     What goes out is not looked at before it is asked for: until then it lies where the NIC reads it, and a NIC that
-    writes there is found out. `left_open` says of each whether its checksum was left to the driver.
+    writes there is found out. `marks` is what Linux says beside each of its checksum: of what goes out whether it was
+    left to the driver, of what comes in whether somebody has vouched for it.
     """
 
     def __init__(self, interface: str, contains: bytes, promiscuous: bool = False, outgoing: bool = False) -> None:
@@ -112,7 +113,7 @@ class Capture:
 
         self._contains = contains
         self.frames: list[bytes] = []
-        self.left_open: list[bool] = []
+        self.marks: list[bool] = []
         self._enough = 1
         self._changed = threading.Condition()
         self._stop, self._stopped = os.pipe()
@@ -137,8 +138,7 @@ class Capture:
             taken = self._take()
             with self._changed:
                 self.frames += [frame for frame, _ in taken]
-                if self._outgoing:
-                    self.left_open += [left_open for _, left_open in taken]
+                self.marks += [mark for _, mark in taken]
                 if len(self.frames) >= self._enough:  # to wake for each frame would cost more than to receive it
                     self._changed.notify_all()
 
@@ -146,15 +146,15 @@ class Capture:
         taken = []
         for _ in range(self._batch):
             try:
-                frame, left_open = self._receive()
+                frame, mark = self._receive()
             except BlockingIOError:
                 break
             if frame is not None and self._contains in frame:
-                taken.append((bytes(frame), left_open))
+                taken.append((bytes(frame), mark))
         return taken
 
     def _receive(self) -> tuple[bytes | None, bool]:
-        """Return a frame as on the cable, and whether its checksum is left open; None for one that goes the other way.
+        """Return a frame as on the cable, and the mark of its checksum; None for one that goes the other way.
 
         Linux hands over a VLAN tag beside the frame. scapy puts it back, but before 2.5 it takes any for a customer's.
         """
@@ -162,17 +162,17 @@ class Capture:
             frame: bytes | None = self._socket.recv_raw(LONGEST_FRAME)[1]
             return frame, False
         frame, beside, _, address = self._socket.ins.recvmsg(LONGEST_FRAME, BESIDE)
-        left_open = False
+        mark = False
         if (address[2] == socket.PACKET_OUTGOING) != self._outgoing:
-            return None, left_open
+            return None, mark
         for level, kind, data in beside:
             if (level, kind) == (SOL_PACKET, PACKET_AUXDATA):
                 status, _, _, _, _, tag, tag_type = AUXDATA.unpack(data)
-                left_open = bool(status & CHECKSUM_NOT_READY)
+                mark = bool(status & (CHECKSUM_NOT_READY if self._outgoing else CHECKSUM_VALID))
                 if status & HAS_TAG:
                     tag_type = tag_type if status & HAS_TAG_TYPE else CUSTOMER_TAG
                     frame = frame[:12] + struct.pack("!HH", tag_type, tag) + frame[12:]
-        return frame, left_open
+        return frame, mark
 
     def wait(self, count: int, deadline_s: float) -> list[bytes]:
         """Return the frames so far as soon as there are `count`, or at the deadline."""
@@ -188,7 +188,7 @@ class Capture:
         with self._changed:
             self._enough = 1
             self._changed.wait_for(lambda: self.frames, deadline_s)
-            taken, self.frames = self.frames, []
+            taken, self.frames, self.marks = self.frames, [], []
             return taken
 
     def close(self) -> None:
@@ -292,11 +292,13 @@ class Worker:
         self._captures[number] = Capture(interface, blob, promiscuous, outgoing)
         return {"capture": number}, b""
 
-    def do_collect(self, blob: bytes, capture: int, count: int, deadline_s: float) -> tuple[dict[str, Any], bytes]:
-        """Return what was captured, once there are `count` frames or at the deadline."""
+    def do_collect(
+        self, blob: bytes, capture: int, count: int, deadline_s: float, marked: bool = False
+    ) -> tuple[dict[str, Any], bytes]:
+        """Return what was captured, `marked` or not, once there are `count` frames or at the deadline."""
         frames = self._captures[capture].wait(count, deadline_s)
-        left_open = self._captures[capture].left_open[: len(frames)]
-        return {"frames": len(frames), "left_open": left_open}, join_frames(frames)
+        marks = self._captures[capture].marks[: len(frames)] if marked else []
+        return {"frames": len(frames), "marks": marks}, join_frames(frames)
 
     def do_take(self, blob: bytes, capture: int, deadline_s: float) -> tuple[dict[str, Any], bytes]:
         """Return what was captured since the last time, as soon as there is anything or at the deadline."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from harness.endpoint.headers import ETHERNET_HEADER, transport_of, unpadded
+from harness.endpoint.headers import ETHERNET_HEADER, IPV4_TYPE, transport_of, unpadded
 
 _CHECKSUM_AT = {1: 2, 6: 16, 17: 6, 58: 2}
 """By protocol: ICMP, TCP, UDP, ICMPv6."""
@@ -23,6 +23,11 @@ def damaged(frame: bytes) -> list[bytes]:
 def damaged_header(frame: bytes) -> list[bytes]:
     """Return an IPv4 packet with one bit wrong in its header's checksum, and with one wrong in its identification."""
     return [flipped(frame, ETHERNET_HEADER + 10), flipped(frame, ETHERNET_HEADER + 4)]
+
+
+def damaged_anywhere(frame: bytes) -> list[bytes]:
+    """Return an IP packet damaged in each of these ways: over IPv4 in its header, too."""
+    return [*damaged(frame), *(damaged_header(frame) if frame[12:14] == IPV4_TYPE else ())]
 
 
 def from_port(port: int) -> Callable[[bytes], bool]:

@@ -48,6 +48,8 @@ def give_one(frame: bytes) -> Iterable[bytes]:
 
 CHECKSUMS_NOT_LEFT = "ethtool -K $nic tx off\n" + edited("-k", "/tx-checksumming/s/: off/: on/")
 CHECKSUMS_LEFT = edited("-k", "/tx-checksumming/s/: on/: off/")
+UNCHECKED = "ethtool -K $nic rx off\n" + edited("-k", "/rx-checksumming/s/: off/: on/")
+CHECKED = edited("-k", "/rx-checksumming/s/: on/: off/")
 
 
 def checksum(*names: str) -> tuple[str, ...]:
@@ -108,8 +110,21 @@ FAULTS = (
             "segment_with_a_wrong_checksum_is_dropped[IPv6-off]",
             "datagram_without_a_checksum_is_refused_over_ipv6[on]",
             "echo_request_with_a_wrong_checksum_is_not_answered",
+            "nothing_is_vouched_for_that_was_not_found_right[on]",
         ),
         cable=changes(typed(IPV4, IPV6), repair, TO),
+    ),
+    Fault(
+        "checksums of what arrives are not left to the NIC though the guest says so",
+        cell="igb/msix",
+        tests=checksum("sound_packets_are_vouched_for_with_the_offload"),
+        tampered=in_guest(UNCHECKED),
+    ),
+    Fault(
+        "checksums of what arrives are left to the NIC though the guest says that they are not",
+        cell="e1000e/msix",
+        tests=checksum("nothing_is_vouched_for_that_was_not_found_right[off]"),
+        tampered=in_guest(CHECKED),
     ),
     Fault(
         "a datagram without a checksum is taken for one with a wrong checksum",
