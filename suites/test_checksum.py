@@ -13,6 +13,8 @@ were sent.
 VLAN tags are the VLAN suite's matter.
 """
 
+from collections.abc import Sequence
+
 import pytest
 from scapy.layers.inet import TCP, UDP
 from scapy.layers.l2 import Ether
@@ -22,14 +24,25 @@ from harness.cell import Cell
 from harness.endpoint.base import padded
 from harness.endpoint.checksum import checksum_states, is_open, wrong_checksums
 from harness.endpoint.remote import ExtraHeader
-from harness.endpoint.stack import Stack, framed
+from harness.endpoint.stack import framed
 from harness.endpoint.wire import Wire
 from harness.guest.base import Guest
 from harness.guest.checksums import Checksum
 from harness.guest.offloads import Offload
 from harness.station import DUT, WIRE
 from harness.suite import applies_to, requirement
-from harness.traffic.damage import damaged, damaged_anywhere, damaged_header, from_port
+from harness.traffic.damage import (
+    SOUND,
+    SOURCE_PORT,
+    SPOILT,
+    answered,
+    damaged,
+    damaged_anywhere,
+    damaged_header,
+    datagrams,
+    from_port,
+    stream_answered,
+)
 from harness.traffic.exchange import DEADLINE_S, make_known
 from harness.traffic.frames import IPV4, IPV6, Family, difference, echo_frame, random_payloads, summing_to_zero
 from harness.traffic.handing import outside_vlans, send_payloads
@@ -47,9 +60,7 @@ from harness.traffic.transmission import (
 
 PAYLOADS = random_payloads([1, 2, 17, 18, 1000, 1001, 1400])
 """Odd and even lengths, in padded frames and in long ones."""
-SOUND, SPOILT = random_payloads([100] * 6)[::2], random_payloads([100] * 6)[1::2]
-PORT = 40004
-SEGMENTS = (UDP(sport=PORT, dport=DISCARD), TCP(sport=PORT, dport=DISCARD, flags="A"))
+SEGMENTS = (UDP(sport=SOURCE_PORT, dport=DISCARD), TCP(sport=SOURCE_PORT, dport=DISCARD, flags="A"))
 
 both_families = pytest.mark.parametrize("family", [IPV4, IPV6], ids=str)
 with_and_without = pytest.mark.parametrize("offload", [True, False], ids=["on", "off"])
@@ -135,7 +146,7 @@ def test_udp_checksum_of_zero_is_sent_as_ones_by_software(guest: Guest, wire: Wi
     guest.set_offload(Offload.TX_CHECKSUM, False)
     for family in (IPV4, IPV6):
         port = guest.endpoint().serve("udp", family.dut)
-        probe = summing_to_zero(family.to_dut() / UDP(sport=PORT, dport=port))
+        probe = summing_to_zero(family.to_dut() / UDP(sport=SOURCE_PORT, dport=port))
         answer: Packet | None = wire.ask([padded(probe)], lambda packet: UDP in packet and packet[UDP].sport == port)  # noqa: B023
         assert answer is not None, f"expected the service in the guest to answer over {family}, seen nothing"
         assert answer[UDP].chksum == 0xFFFF, f"expected UDP checksum ffff over {family}, seen {answer[UDP].chksum:04x}"
@@ -153,7 +164,7 @@ def test_raw_frame_with_a_wrong_checksum_leaves_as_it_is(guest: Guest, wire: Wir
             to_wire = Ether(src=DUT.mac, dst=WIRE.mac) / family.layer(src=family.dut, dst=family.wire)
             sound = bytes(to_wire / segment / SOUND[0])
             frames += [*damaged_anywhere(sound), sound]
-    with wire.capture(from_port(PORT)) as seen:
+    with wire.capture(from_port(SOURCE_PORT)) as seen:
         guest.endpoint().send(*frames)
         wrong = difference(sorted(frames), sorted(seen.wait(len(frames), DEADLINE_S)))
     assert not wrong, f"of raw frames with wrong checksums and with right ones, {wrong}"
@@ -208,9 +219,8 @@ def test_datagram_with_a_wrong_checksum_is_dropped(guest: Guest, wire: Wire, fam
     """A UDP datagram with one bit wrong, in its checksum or in its data, is not delivered, and it is counted."""
     guest.set_offload(Offload.RX_CHECKSUM, offload)
     port, before = guest.endpoint().serve("udp", family.dut), guest.checksum_errors()
-    sound, spoilt = _datagrams(family, port, SOUND), _datagrams(family, port, SPOILT)
-    bad = [damaged(frame) for frame in spoilt]
-    _assert_only_sound_ones_answered(wire, family, port, sound, bad)
+    bad = [damaged(frame) for frame in datagrams(outside_vlans(guest, wire), family, port, SPOILT)]
+    _assert_only_sound_ones_answered(guest, wire, family, port, bad)
     checksum = Checksum.UDP_IPV4 if family is IPV4 else Checksum.UDP_IPV6
     _assert_counted(guest, checksum, before[checksum], sum(map(len, bad)))
 
@@ -221,8 +231,8 @@ def test_packet_with_a_wrong_header_checksum_is_dropped(guest: Guest, wire: Wire
     """An IPv4 packet with one bit of its header wrong is not delivered, and it is counted."""
     guest.set_offload(Offload.RX_CHECKSUM, offload)
     port, before = guest.endpoint().serve("udp", IPV4.dut), guest.checksum_errors()
-    bad = [damaged_header(frame) for frame in _datagrams(IPV4, port, SPOILT)]
-    _assert_only_sound_ones_answered(wire, IPV4, port, _datagrams(IPV4, port, SOUND), bad)
+    bad = [damaged_header(frame) for frame in datagrams(outside_vlans(guest, wire), IPV4, port, SPOILT)]
+    _assert_only_sound_ones_answered(guest, wire, IPV4, port, bad)
     _assert_counted(guest, Checksum.IPV4, before[Checksum.IPV4], sum(map(len, bad)))
 
 
@@ -233,18 +243,10 @@ def test_segment_with_a_wrong_checksum_is_dropped(guest: Guest, wire: Wire, fami
     """A TCP segment with one bit wrong, in its checksum or in its data, is not delivered, and it is counted."""
     guest.set_offload(Offload.RX_CHECKSUM, offload)
     port, before = guest.endpoint().serve("tcp", family.dut), guest.checksum_errors()
-    with Stack(wire).connect(family.dut, port) as connection:
-        places = [100 * number for number in range(len(SOUND))]
-        sound, spoilt = (
-            [framed(family.wire, family.dut, connection.segment(*one)) for one in zip(places, data, strict=True)]
-            for data in (SOUND, SPOILT)
-        )
-        bad = [damaged(frame) for frame in spoilt]
-        wire.send(*_mixed(sound, bad))
-        connection.wait(lambda: len(connection.received) >= 100 * len(SOUND), DEADLINE_S)
-    wrong = difference([b"".join(SOUND)], [bytes(connection.received)])
+    stream = stream_answered(outside_vlans(guest, wire), family, port, damaged)
+    wrong = difference([b"".join(SOUND)], [stream])
     assert not wrong, f"of a stream whose every segment came after two with a bit wrong, {wrong}"
-    _assert_counted(guest, Checksum.TCP, before[Checksum.TCP], sum(map(len, bad)))
+    _assert_counted(guest, Checksum.TCP, before[Checksum.TCP], 2 * len(SPOILT))
 
 
 @requirement("RFC 768", "RFC 1122 4.1.3.4")
@@ -253,8 +255,7 @@ def test_datagram_without_a_checksum_is_accepted_over_ipv4(guest: Guest, wire: W
     """A UDP checksum of zero says over IPv4 that there is none, and the datagram is delivered."""
     guest.set_offload(Offload.RX_CHECKSUM, offload)
     port = guest.endpoint().serve("udp", IPV4.dut)
-    frames = _datagrams(IPV4, port, SOUND, chksum=0)
-    _assert_only_sound_ones_answered(wire, IPV4, port, frames, [[]] * len(frames))
+    _assert_only_sound_ones_answered(guest, wire, IPV4, port, [[]] * len(SOUND), chksum=0)
 
 
 @requirement("RFC 8200 8.1")
@@ -263,8 +264,8 @@ def test_datagram_without_a_checksum_is_refused_over_ipv6(guest: Guest, wire: Wi
     """Over IPv6 a UDP datagram with a checksum of zero is not delivered."""
     guest.set_offload(Offload.RX_CHECKSUM, offload)
     port = guest.endpoint().serve("udp", IPV6.dut)
-    bad = [[frame] for frame in _datagrams(IPV6, port, SPOILT, chksum=0)]
-    _assert_only_sound_ones_answered(wire, IPV6, port, _datagrams(IPV6, port, SOUND), bad)
+    bad = [[frame] for frame in datagrams(outside_vlans(guest, wire), IPV6, port, SPOILT, chksum=0)]
+    _assert_only_sound_ones_answered(guest, wire, IPV6, port, bad)
 
 
 @requirement("RFC 1122 3.2.1.2", "RFC 792 echo", "RFC 4443 2.3", "NDIS 6 Task Offload")
@@ -280,25 +281,13 @@ def test_echo_request_with_a_wrong_checksum_is_not_answered(cell: Cell, wire: Wi
     assert not wrong, f"of the data in the answers to {len(bad)} requests with a bit wrong and a sound one, {wrong}"
 
 
-def _datagrams(family: Family, port: int, payloads: tuple[bytes, ...], chksum: int | None = None) -> list[bytes]:
-    return [
-        framed(family.wire, family.dut, UDP(sport=PORT, dport=port, chksum=chksum) / payload) for payload in payloads
-    ]
-
-
-def _mixed(sound: list[bytes], bad: list[list[bytes]]) -> list[bytes]:
-    return [frame for good, wrong in zip(sound, bad, strict=True) for frame in (*wrong, good)]
-
-
 def _assert_only_sound_ones_answered(
-    wire: Wire, family: Family, port: int, sound: list[bytes], bad: list[list[bytes]]
+    guest: Guest, wire: Wire, family: Family, port: int, bad: Sequence[Sequence[bytes]], chksum: int | None = None
 ) -> None:
     make_known(wire, family)
-    with wire.capture(from_port(port)) as answers:
-        wire.send(*_mixed(sound, bad))
-        answered = [data_of(answer) for answer in answers.wait(len(sound), DEADLINE_S)]
-    wrong = difference([data_of(frame) for frame in sound], answered)
-    assert not wrong, f"of the data of {len(sound)} sound datagrams and {sum(map(len, bad))} others by turns, {wrong}"
+    path = outside_vlans(guest, wire)
+    wrong = difference(SOUND, answered(path, port, datagrams(path, family, port, SOUND, chksum), bad))
+    assert not wrong, f"of the data of {len(SOUND)} sound datagrams and {sum(map(len, bad))} others by turns, {wrong}"
 
 
 def _assert_counted(guest: Guest, checksum: Checksum, before: int, sent: int) -> None:

@@ -25,6 +25,7 @@ from harness.guest.base import Guest
 from harness.guest.offloads import Offload
 from harness.station import DUT, TAGGED_WIRE, WIRE
 from harness.suite import Disturb, after_down_and_up_and_reset, own_settings, requirement
+from harness.traffic.damage import SOUND, SPOILT, answered, damaged_anywhere, datagrams, stream_answered
 from harness.traffic.exchange import DEADLINE_S, vlans_reached
 from harness.traffic.frames import (
     IPV4,
@@ -38,7 +39,7 @@ from harness.traffic.frames import (
 )
 from harness.traffic.handing import in_vlan, send_payloads
 from harness.traffic.segmentation import offload_of, parts_of, reassembled, send_stream, without_end_flags
-from harness.traffic.transmission import UDP_AND_TCP, data_of
+from harness.traffic.transmission import CARRIERS, UDP_AND_TCP, data_of
 
 pytestmark = own_settings
 
@@ -67,6 +68,12 @@ both_transports = pytest.mark.parametrize("transport", ["udp", "tcp"])
 tags_by_whom = pytest.mark.parametrize("by_nic", [True, False], ids=["tags-by-nic", "tags-by-driver"])
 switched = pytest.mark.parametrize("states", [(False,), (False, True)], ids=["off", "on-again"])
 """An offload is switched while there is a VLAN, which has to follow."""
+checked_by_whom = pytest.mark.parametrize(
+    ("by_nic", "checked"),
+    [(True, True), (False, True), (False, False)],
+    ids=["tags-and-checksums-by-nic", "checksums-by-nic", "neither-by-nic"],
+)
+"""Who takes tags off what is received, and who checks what stands behind them."""
 with_and_without_offload = pytest.mark.parametrize("offload", [True, False], ids=["offload-on", "offload-off"])
 
 
@@ -203,19 +210,48 @@ def test_stream_in_a_vlan_is_cut_into_tagged_frames(guest: Guest, wire: Wire, fa
 def test_checksum_in_a_vlan_is_computed_by_whom_it_is_left_to(
     guest: Guest, wire: Wire, states: tuple[bool, ...], by_nic: bool
 ) -> None:
-    """In a VLAN, too, a driver is handed open checksums with the offload, finished ones without; right ones leave."""
+    """In a VLAN, too, a driver is handed open checksums with the offload, finished ones without; right ones leave.
+
+    ICMPv6's are finished in any case.
+    """
     _leave_tags_to_the_nic(guest, by_nic)
     with in_vlan(guest, wire, VID) as path:
         for on in states:
             guest.set_vlan_offload(VID, Offload.TX_CHECKSUM, on)
-        for carrier in UDP_AND_TCP:
+        for carrier in CARRIERS:
             sent = send_payloads(path, carrier, PAYLOADS)
-            wrong = sent.wrongly_left(states[-1]) or sent.altered(PAYLOADS)
+            wrong = sent.wrongly_left(states[-1] and carrier in UDP_AND_TCP) or sent.altered(PAYLOADS)
             assert not wrong, f"of {carrier} packets in the VLAN, {wrong}"
             seen = checksum_states(sent.seen)
             assert seen == {RIGHT}, (
                 f"expected right {carrier} checksums behind the tags on the cable, seen {sorted(seen)}"
             )
+
+
+@requirement(
+    "RFC 1122 3.2.1.2",
+    "RFC 1122 4.1.3.4",
+    "RFC 8200 8.1",
+    "RFC 9293 3.1",
+    "82540EM 3.2.9",
+    "82574L 10.2.5 RXCSUM",
+    "82576 8.10 RXCSUM",
+    "IEEE 802.1Q-2022 9.6",
+)
+@checked_by_whom
+def test_damaged_packet_in_a_vlan_is_not_delivered(guest: Guest, wire: Wire, by_nic: bool, checked: bool) -> None:
+    """A packet with one bit wrong behind its tag, in its header or in what it carries, reaches no socket."""
+    _leave_tags_to_the_nic(guest, by_nic)
+    guest.set_offload(Offload.RX_CHECKSUM, checked)
+    with in_vlan(guest, wire, VID) as path:
+        for family in (IPV4, IPV6):
+            tcp, udp = (path.stack.serve(transport, path.dut_address(family)) for transport in ("tcp", "udp"))
+            # The connection first: by it the DUT knows the far station, for which answers would wait and change places.
+            stream = stream_answered(path, family, tcp, damaged_anywhere)
+            bad = [damaged_anywhere(frame) for frame in datagrams(path, family, udp, SPOILT)]
+            data = answered(path, udp, datagrams(path, family, udp, SOUND), bad)
+            wrong = difference([b"".join(SOUND), *SOUND], [stream, *data])
+            assert not wrong, f"of a stream and of datagrams over {family} among damaged ones in the VLAN, {wrong}"
 
 
 @requirement("82540EM 3.5", "82574L 7.3", "82576 7.2.4", "virtio 1.2 5.1.6.2", "IEEE 802.1Q-2022 9.6")

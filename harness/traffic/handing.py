@@ -12,7 +12,7 @@ from harness.endpoint.stack import Stack
 from harness.endpoint.vlan import Tag, far_end, untagged
 from harness.endpoint.wire import Wire
 from harness.guest.base import Guest
-from harness.station import DUT, TAGGED_WIRE, WIRE, Station
+from harness.station import DUT, TAGGED_DUT, TAGGED_WIRE, WIRE, Station
 from harness.traffic.exchange import DEADLINE_S
 from harness.traffic.frames import IPV4, Family, difference, mac_octets
 from harness.traffic.transmission import DISCARD, Carrier, data_of, payloads_of
@@ -27,6 +27,7 @@ class Path:
         driver: the DUT's, where it is seen what the driver is given.
         far: the far end, where no frame shows the path's own tag.
         station: who is there.
+        dut: who the DUT is to it.
         tag: what every frame has between the stack and the far end.
     """
 
@@ -34,11 +35,16 @@ class Path:
     driver: RemoteEndpoint
     far: Wire
     station: Station = WIRE
+    dut: Station = DUT
     tag: Tag | None = None
 
     def address(self, family: Family) -> str:
         """Return the far station's address."""
         return self.station.ip if family is IPV4 else self.station.ip6
+
+    def dut_address(self, family: Family) -> str:
+        """Return the DUT's address."""
+        return self.dut.ip if family is IPV4 else self.dut.ip6
 
 
 def outside_vlans(guest: Guest, wire: Wire) -> Path:
@@ -51,7 +57,7 @@ def in_vlan(guest: Guest, wire: Wire, vid: int) -> Iterator[Path]:
     """Have the DUT take part in a VLAN, and be its far end in a `with` block; gives the path of what is sent there."""
     stack = guest.add_vlan(vid)
     with far_end(wire, vid) as far:
-        yield Path(stack, guest.endpoint(), far, TAGGED_WIRE, Tag(vid))
+        yield Path(stack, guest.endpoint(), far, TAGGED_WIRE, TAGGED_DUT, Tag(vid))
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable
 
-from harness.endpoint.vlan import outermost_vid
+from harness.endpoint.vlan import outermost_vid, untagged
 from harness.fault import Fault
-from tests.faults.cable import FROM, TO, changes, exchange_words, garble, lose
-from tests.faults.checksum import CHECKSUMS_LEFT
+from tests.faults.cable import FROM, TO, changes, echo_request, exchange_words, garble, lose
+from tests.faults.checksum import CHECKSUMS_LEFT, repair
 from tests.faults.guest import in_guest
 from tests.faults.segmentation import SEGMENTATION_LEFT
 
@@ -39,6 +39,10 @@ def is_data_with_tag(frame: bytes) -> bool:
 
 def repeat_untagged(frame: bytes) -> Iterable[bytes]:
     return (frame, frame[:12] + frame[16:])
+
+
+def is_tagged_echo(frame: bytes) -> bool:
+    return has_tag(frame) and echo_request(untagged(frame))
 
 
 def untag(frame: bytes) -> Iterable[bytes]:
@@ -89,6 +93,18 @@ FAULTS = (
             "large_send_in_a_vlan_is_cut_by_whom_it_is_left_to[IPv6-on-again-tags-by-nic]",
         ),
         tampered=in_guest(OFF_FOR_GOOD),
+    ),
+    Fault(
+        "checksums of what arrives with a tag are repaired unasked",
+        cell="igb/msix",
+        tests=vlan("damaged_packet_in_a_vlan_is_not_delivered"),
+        cable=changes(has_tag, repair, TO),
+    ),
+    Fault(
+        "ICMPv6 in a VLAN leaves with a wrong checksum",
+        cell="e1000e/msix",
+        tests=vlan("checksum_in_a_vlan_is_computed_by_whom_it_is_left_to[off-tags-by-driver]"),
+        cable=changes(is_tagged_echo, garble(60), FROM),
     ),
     Fault(
         "checksums in a VLAN are left to the NIC though the guest says that they are not",
