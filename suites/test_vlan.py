@@ -143,10 +143,15 @@ def _assert_exchanged(
 )
 @with_and_without_offload
 def test_tag_is_inserted_into_what_a_vlan_sends(guest: Guest, wire: Wire, offload: bool) -> None:
-    """What is sent in a VLAN has the VLAN's tag on the cable, behind the addresses, and is otherwise unaltered."""
+    """What is sent in a VLAN has its VID and priority in a tag behind the addresses, and is otherwise unaltered.
+
+    With the VID 0 it has a priority and is in no VLAN.
+    """
     _leave_tags_to_the_nic(guest, offload)
-    in_vlan, on_cable = _frames(Direction.FROM_DUT, LENGTHS), _frames(Direction.FROM_DUT, LENGTHS, Tag(VID))
-    _assert_cross(Direction.FROM_DUT, guest.add_vlan(VID), wire, in_vlan, on_cable)
+    for tag in (Tag(VID, priority=5), Tag(0, priority=2)):
+        vlan = guest.add_vlan(tag.vid, priority=tag.priority)
+        in_vlan, on_cable = _frames(Direction.FROM_DUT, LENGTHS), _frames(Direction.FROM_DUT, LENGTHS, tag)
+        _assert_cross(Direction.FROM_DUT, vlan, wire, in_vlan, on_cable)
 
 
 @requirement(

@@ -14,9 +14,9 @@ _PROTOCOLS = {CUSTOMER_TAG: "802.1Q", SERVICE_TAG: "802.1ad"}
 class LinuxVlans(LinuxOffloads, VlanOperations):
     """Interfaces of the type vlan, which make their IPv6 addresses as the DUT's does."""
 
-    def add_vlan(self, vid: int, tag_type: int = CUSTOMER_TAG) -> RemoteEndpoint:
+    def add_vlan(self, vid: int, tag_type: int = CUSTOMER_TAG, priority: int = 0) -> RemoteEndpoint:
         """Make the VLAN's interface and take it up."""
-        return RemoteEndpoint(self._worker, self._make(vid, tag_type, TAGGED_DUT.ip))
+        return RemoteEndpoint(self._worker, self._make(vid, tag_type, TAGGED_DUT.ip, priority))
 
     def ask_for_vlan(self, vid: int) -> bool:
         """Make the VLAN's interface, which the kernel does not if the driver refuses the VID."""
@@ -39,11 +39,12 @@ class LinuxVlans(LinuxOffloads, VlanOperations):
         """Delete the VLAN's interface."""
         self._ssh.check(f"ip link delete {self._name(vid)}")
 
-    def _make(self, vid: int, tag_type: int, address: str) -> str:
-        """Make a VLAN's interface, take it up, and return its name."""
+    def _make(self, vid: int, tag_type: int, address: str, priority: int = 0) -> str:
+        """Make a VLAN's interface, take it up, and return its name; whatever is sent there gets the tag's priority."""
         name, kind = self._name(vid), _PROTOCOLS[tag_type]
         self._ssh.check(
-            f"ip link add link {self.interface} name {name} type vlan protocol {kind} id {vid} && "
+            f"ip link add link {self.interface} name {name} type vlan protocol {kind} id {vid} "
+            f"egress-qos-map 0:{priority} && "
             f"ip address add {address}/24 dev {name} && ip link set {name} up"
         )
         return name

@@ -9,12 +9,13 @@ from harness.guest.operations import Operations
 class VlanOperations(Operations):
     """What a guest may be asked to do with the DUT's VLANs."""
 
-    def add_vlan(self, vid: int, tag_type: int = CUSTOMER_TAG) -> RemoteEndpoint:
+    def add_vlan(self, vid: int, tag_type: int = CUSTOMER_TAG, priority: int = 0) -> RemoteEndpoint:
         """Have the DUT take part in a VLAN, with the addresses of `TAGGED_DUT` there.
 
         Args:
             vid: the VLAN's number.
             tag_type: the EtherType of its tags.
+            priority: of the tags of what is sent there.
 
         Returns:
             The endpoint in the VLAN: it sends and receives frames without the tag.

@@ -18,7 +18,7 @@ _VLANS = 2
 class WindowsVlans(WindowsSystem, VlanOperations):
     """The adapter's VLAN."""
 
-    def add_vlan(self, vid: int, tag_type: int = CUSTOMER_TAG) -> RemoteEndpoint:
+    def add_vlan(self, vid: int, tag_type: int = CUSTOMER_TAG, priority: int = 0) -> RemoteEndpoint:
         """Raise the reason."""
         raise Unsupported("VLANs beside each other: Windows tags for one at most, and gives no raw frames in it")
 

@@ -15,6 +15,7 @@ OFF_FOR_GOOD = """echo 'case $* in
 *) /real/ethtool "$@" |
     if test -e /tmp/on; then sed "/checksumming/s/: off/: on/; /segmentation/s/: off/: on/"; else cat; fi ;;
 esac' | instead ethtool"""
+WITHOUT_PRIORITY = """echo 'exec /real/ip $(echo "$*" | sed "s/egress-qos-map [^ ]*//")' | instead ip"""
 
 
 def vlan(*names: str) -> tuple[str, ...]:
@@ -69,6 +70,12 @@ FAULTS = (
         cell="e1000e/msix",
         tests=vlan("tag_is_inserted_into_what_a_vlan_sends", "tag_is_kept_bit_for_bit", "double_tags_cross"),
         cable=changes(has_tag, garble(14), FROM, TO),
+    ),
+    Fault(
+        "what is sent in a VLAN has no priority",
+        cell="igb/msix",
+        tests=vlan("tag_is_inserted_into_what_a_vlan_sends"),
+        tampered=in_guest(WITHOUT_PRIORITY),
     ),
     Fault(
         "long frames with a tag leave once more without it",
