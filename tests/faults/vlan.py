@@ -58,6 +58,8 @@ FAULTS = (
             "tag_is_inserted_into_what_a_vlan_sends",
             "tag_is_stripped_from_what_a_vlan_receives",
             "vlans_are_apart",
+            "vid_is_kept_bit_for_bit",
+            "vlan_survives",
             "checksums_are_right_in_a_vlan",
             "full_tagged_frame_crosses",
             "double_tags_cross",
@@ -68,7 +70,11 @@ FAULTS = (
     Fault(
         "the drop eligible indicator of every tag is turned over",
         cell="e1000e/msix",
-        tests=vlan("tag_is_inserted_into_what_a_vlan_sends", "tag_is_kept_bit_for_bit", "double_tags_cross"),
+        tests=vlan(
+            "tag_is_inserted_into_what_a_vlan_sends",
+            "priority_and_drop_eligible_indicator_are_kept",
+            "double_tags_cross",
+        ),
         cable=changes(has_tag, garble(14), FROM, TO),
     ),
     Fault(
@@ -132,7 +138,7 @@ FAULTS = (
             "only_the_duts_vlan_is_delivered",
             "each_of_the_duts_vlans_is_delivered",
             "vlan_is_dropped_after_it_was_left",
-            "vlan_survives",
+            "vlan_filter_survives",
         ),
         tampered=in_guest("ip link set $nic promisc on"),
     ),
