@@ -39,7 +39,7 @@ from harness.traffic.frames import (
 )
 from harness.traffic.handing import in_vlan, send_payloads
 from harness.traffic.segmentation import offload_of, parts_of, reassembled, send_stream, without_end_flags
-from harness.traffic.transmission import CARRIERS, UDP_AND_TCP, data_of
+from harness.traffic.transmission import CARRIERS, data_of, is_left
 
 pytestmark = own_settings
 
@@ -225,7 +225,7 @@ def test_checksum_in_a_vlan_is_computed_by_whom_it_is_left_to(
             guest.set_vlan_offload(VID, Offload.TX_CHECKSUM, on)
         for carrier in CARRIERS:
             sent = send_payloads(path, carrier, PAYLOADS)
-            wrong = sent.wrongly_left(states[-1] and carrier in UDP_AND_TCP) or sent.altered(PAYLOADS)
+            wrong = sent.wrongly_left(states[-1] and is_left(carrier)) or sent.altered(PAYLOADS)
             assert not wrong, f"of {carrier} packets in the VLAN, {wrong}"
             seen = checksum_states(sent.seen)
             assert seen == {RIGHT}, (

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from harness.endpoint.base import Capture
 from harness.endpoint.checksum import RIGHT, checksum_states
 from harness.endpoint.headers import IPV4_TYPE, IPV6_TYPE, unpadded
-from harness.endpoint.remote import RemoteCapture, RemoteEndpoint
+from harness.endpoint.remote import ExtraHeader, RemoteCapture, RemoteEndpoint
 from harness.endpoint.stack import Stack
 from harness.endpoint.vlan import Tag, far_end, untagged
 from harness.endpoint.wire import Wire
@@ -140,18 +140,18 @@ def watched(path: Path, family: Family, is_ours: Callable[[bytes], bool]) -> Ite
         yield Watch(is_ours, handed, seen)
 
 
-def send_payloads(path: Path, carrier: Carrier, payloads: Sequence[bytes]) -> Sent:
+def send_payloads(path: Path, carrier: Carrier, payloads: Sequence[bytes], header: ExtraHeader | None = None) -> Sent:
     """Have the guest's stack send each payload in a packet of its own (TCP: over a connection of its own)."""
     family, address = carrier.family, path.address(carrier.family)
     is_all = lambda frames: len(payloads_of(frames)) == len(payloads)  # noqa: E731
     if carrier.transport != "tcp":
         with watched(path, family, carrier.carries(DISCARD)) as watch:
-            path.stack.transmit(carrier.transport, address, DISCARD, payloads)
+            path.stack.transmit(carrier.transport, address, DISCARD, payloads, header=header)
             return watch.sent(is_all)
     with (
         Stack(path.far, path.station).serve("tcp", address, echo=False) as port,
         watched(path, family, carrier.carries(port)) as watch,
     ):
         for payload in payloads:
-            path.stack.transmit("tcp", address, port, [payload])
+            path.stack.transmit("tcp", address, port, [payload], header=header)
         return watch.sent(is_all)

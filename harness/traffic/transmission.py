@@ -52,7 +52,7 @@ CARRIERS = (
     Carrier(IPV6, "icmpv6"),
 )
 UDP_AND_TCP = CARRIERS[:4]
-"""Those whose checksum a stack may leave to the NIC; it computes ICMPv6's itself in any case."""
+"""Those whose checksum a stack may leave to the NIC; it computes ICMPv6's itself in any case (see `is_left`)."""
 EXTRA_HEADERS = (
     ExtraHeader("options", bytes.fromhex("94040000") + b"\x01" * 36),  # router alert (RFC 2113), no operation
     ExtraHeader("hop-by-hop", bytes.fromhex("0000 0104 00000000")),  # of one option, PadN
@@ -78,21 +78,28 @@ def extra_octets(frame: bytes, family: Family) -> int:
     return transport_of(frame)[1] - family.headers
 
 
-def transmitted(
-    guest: Guest, wire: Wire, carrier: Carrier, payloads: Sequence[bytes], header: ExtraHeader | None = None
-) -> list[bytes]:
+def is_left(carrier: Carrier, header: ExtraHeader | None = None) -> bool:
+    """Whether a stack leaves the checksum to a NIC with the offload, where `header` stands before what is carried.
+
+    Linux computes that of a datagram behind IPv6's extension headers itself (__ip6_append_data in
+    net/ipv6/ip6_output.c), and that of every echo request.
+    """
+    return carrier in UDP_AND_TCP and (header is None or carrier != Carrier(IPV6, "udp"))
+
+
+def transmitted(guest: Guest, wire: Wire, carrier: Carrier, payloads: Sequence[bytes]) -> list[bytes]:
     """Have the guest send each payload in a packet of its own (TCP: over a connection of its own).
 
     Return the frames that came, those of TCP without data among them.
     """
     if carrier.transport != "tcp":
         with wire.capture(carrier.carries(DISCARD)) as seen:
-            guest.endpoint().transmit(carrier.transport, carrier.family.wire, DISCARD, payloads, header=header)
+            guest.endpoint().transmit(carrier.transport, carrier.family.wire, DISCARD, payloads)
             return seen.wait(len(payloads), DEADLINE_S)
     with (
         Stack(wire).serve("tcp", carrier.family.wire, echo=False) as port,
         wire.capture(carrier.carries(port)) as seen,
     ):
         for payload in payloads:
-            guest.endpoint().transmit("tcp", carrier.family.wire, port, [payload], header=header)
+            guest.endpoint().transmit("tcp", carrier.family.wire, port, [payload])
         return seen.wait(1, DEADLINE_S)

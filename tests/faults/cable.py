@@ -251,12 +251,6 @@ FAULTS = (
         cable=changes(datagram, garble(-1), FROM),
     ),
     Fault(
-        "a UDP checksum that comes out as zero is sent as zero",
-        cell="e1000e/msix",
-        tests=traffic("udp_checksum_of_zero_is_sent_as_ones"),
-        cable=changes(datagram, zero_checksum, FROM),
-    ),
-    Fault(
         "padding is not zero",
         cell="e1000/intx",
         tests=traffic(
