@@ -40,7 +40,7 @@ DEFECTS = (
         "priority-of-a-tag-is-lost",
         r"s/\(__vlan_hwaccel_put_tag(skb, htons(ETH_P_8021Q), \)tag/\1tag \& VLAN_VID_MASK/",
         "test_vlan",
-        "test_tag_is_kept_bit_for_bit and to-dut",
+        "test_priority_and_drop_eligible_indicator_are_kept and to-dut",
     ),
     Defect(
         "every-checksum-is-vouched-for",
