@@ -199,7 +199,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the cells one after the other; a test that applies to none of them does not exist."""
-    items[:] = [item for item in items if cell_parameter(item) is not NOWHERE]
+    items[:] = [item for item in items if cell_parameter(item) is not NOWHERE and _applies(item)]
     order: dict[Cell, int] = {}
 
     def place(item: pytest.Item) -> int:
@@ -207,6 +207,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return order.setdefault(cell, len(order)) if cell is not None else -1
 
     items.sort(key=place)
+
+
+def _applies(item: pytest.Item) -> bool:
+    """Return whether a test's cell is one that its parameters are about."""
+    cell = cell_of(item)
+    return cell is None or all(mark.args[0](cell) for mark in item.iter_markers("applies_to"))
 
 
 @pytest.fixture

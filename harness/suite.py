@@ -7,6 +7,7 @@ import pytest
 
 from harness.cell import Cell
 from harness.guest.base import Guest
+from harness.nic import InterruptMode
 
 Test = TypeVar("Test", bound=Callable[..., Any])
 
@@ -16,8 +17,8 @@ def requirement(*clauses: str) -> Callable[[Test], Test]:
     return pytest.mark.requirement(*clauses)
 
 
-def applies_to(cells: Callable[[Cell], bool]) -> Callable[[Test], Test]:
-    """Limit a test to the cells that its rule is about: elsewhere it does not exist, rather than being skipped."""
+def applies_to(cells: Callable[[Cell], bool]) -> pytest.MarkDecorator:
+    """Limit a test, or one of its parameters, to the cells that it is about: elsewhere it does not exist."""
     return pytest.mark.applies_to.with_args(cells)  # a mark that is called with a function alone decorates it
 
 
@@ -45,5 +46,23 @@ def _reset(guest: Guest) -> None:
     guest.reset_nic()
 
 
-after_down_and_up_and_reset = pytest.mark.parametrize("disturb", [_down_and_up, _reset], ids=["down-and-up", "reset"])
+def _sleep(guest: Guest) -> None:
+    guest.suspend()
+
+
+def _stands_for_its_model(cell: Cell) -> bool:
+    """Whether a cell has the mode in which its NIC is used most: what costs seconds is asked of each model once.
+
+    Not of a virtual function, which is some fifteen seconds away when it wakes.
+    """
+    mode = InterruptMode.MSIX if cell.nic.msix_vectors else InterruptMode.INTX
+    return cell.mode is mode and not cell.nic.virtual_function
+
+
+_DOWN_AND_UP, _RESET = pytest.param(_down_and_up, id="down-and-up"), pytest.param(_reset, id="reset")
+after_down_and_up_and_reset = pytest.mark.parametrize("disturb", [_DOWN_AND_UP, _RESET])
 """Run a test twice: `disturb` closes and opens the interface, or has the driver reset the NIC."""
+after_sleep_as_well = pytest.mark.parametrize(
+    "disturb", [_DOWN_AND_UP, _RESET, pytest.param(_sleep, id="sleep", marks=applies_to(_stands_for_its_model))]
+)
+"""Run it a third time, after a sleep: a driver without a reset of its own sets its NIC up anew only there."""

@@ -15,7 +15,7 @@ from harness.endpoint.base import padded
 from harness.endpoint.wire import Wire
 from harness.guest.base import Guest
 from harness.station import BROADCAST_MAC, DUT, STRANGER_MAC, WIRE, almost
-from harness.suite import Disturb, after_down_and_up_and_reset, applies_to, requirement
+from harness.suite import Disturb, after_down_and_up_and_reset, after_sleep_as_well, applies_to, requirement
 from harness.traffic.exchange import stations_reached
 from harness.traffic.multicast import apart_from, ipv4_groups
 
@@ -215,9 +215,9 @@ def test_groups_are_dropped_again_after_all_multicast_mode(guest: Guest, wire: W
 
 
 @requirement("82540EM 3.2.1", "82574L 7.1.1", "82576 7.1 filtering", "virtio 1.2 5.1.6.5.2")
-@after_down_and_up_and_reset
+@after_sleep_as_well
 def test_station_and_group_filters_survive(guest: Guest, wire: Wire, disturb: Disturb) -> None:
-    """What a station takes and what it drops is the same after its NIC was closed and opened, or reset."""
+    """What a station takes and what it drops is the same after its NIC was closed and opened, was reset, or slept."""
     guest.join(GROUPS)
     disturb(guest)
     _assert_reached(guest, wire, (STRANGER_MAC, *OTHER_GROUPS, BROADCAST_MAC, *GROUPS), (BROADCAST_MAC, *GROUPS))

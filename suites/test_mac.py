@@ -17,7 +17,7 @@ from scapy.layers.l2 import ARP, Ether
 from harness.endpoint.wire import Wire
 from harness.guest.base import Guest
 from harness.station import BROADCAST_MAC, DUT, STRANGER_MAC, WIRE, almost
-from harness.suite import Disturb, after_down_and_up_and_reset, applies_to, own_settings, requirement
+from harness.suite import Disturb, after_sleep_as_well, applies_to, own_settings, requirement
 from harness.traffic.exchange import stations_reached
 from harness.traffic.frames import IPV4
 
@@ -148,9 +148,9 @@ def test_groups_are_kept_with_the_new_address(guest: Guest, wire: Wire) -> None:
 @requirement(
     "82540EM 13.5.2", "82574L 10.2.5 RAL", "82576 8.10 RAL", "virtio 1.2 5.1.6.5.2", "NDIS NdisReadNetworkAddress"
 )
-@after_down_and_up_and_reset
+@after_sleep_as_well
 def test_new_address_survives(guest: Guest, wire: Wire, disturb: Disturb) -> None:
-    """The new address lasts until another is given, though the NIC is closed and opened, or reset."""
+    """The new address lasts until another is given, though the NIC is closed and opened, is reset, or sleeps."""
     _assert_taken(guest.set_mac(STRANGER_MAC), STRANGER_MAC)
     _assert_taken(guest.set_mac(NEW_MAC), NEW_MAC)
     disturb(guest)
