@@ -23,7 +23,8 @@ from harness.traffic.frames import IPV4
 
 NEW_MAC = "00:00:5e:00:53:a1"
 """Of the range for documentation (RFC 7042, 2.1.1)."""
-INVALID = {"multicast": "01:00:5e:00:00:05", "broadcast": BROADCAST_MAC, "zero": "00:00:00:00:00:00"}
+INVALID = ("01:00:5e:00:00:05", BROADCAST_MAC, "00:00:00:00:00:00")
+"""A group's, that of all stations, nobody's."""
 ONE_BY_ONE = tuple(f"00:00:5e:00:53:{number:02x}" for number in range(0xB0, 0xC4))
 """More addresses, one after the other, than the exact filters of an 82540EM or 82574L hold at once (16)."""
 GROUP = "01:00:5e:40:12:34"
@@ -114,11 +115,14 @@ def test_guest_sends_from_the_new_address(guest: Guest, wire: Wire) -> None:
 
 
 @requirement("IEEE 802.3-2022 3.2.3", "IEEE 802.3-2022 3.2.5")
-@pytest.mark.parametrize("mac", INVALID.values(), ids=INVALID)
-def test_address_of_no_station_is_refused(guest: Guest, wire: Wire, mac: str) -> None:
+@pytest.mark.parametrize("up", [True, False], ids=["while-up", "while-down"])
+def test_address_of_no_station_is_refused(guest: Guest, wire: Wire, up: bool) -> None:
     """A group's address, that of all stations and that of nobody are refused, and the station keeps what it has."""
-    taken = guest.set_mac(mac)
-    assert not taken, f"expected the guest to refuse the MAC address {mac}, it took it"
+    if not up:
+        guest.set_up(False)
+    taken = [mac for mac in INVALID if guest.set_mac(mac)]
+    guest.set_up(True)
+    assert not taken, f"expected the guest to refuse the MAC addresses {INVALID}, it took {taken}"
     assert guest.mac() == DUT.mac, f"expected the MAC address {DUT.mac} kept, the guest says {guest.mac()}"
     _assert_reached(guest, wire, (STRANGER_MAC,), DUT.mac)
     _assert_named(wire, DUT.mac)
