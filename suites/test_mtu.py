@@ -9,10 +9,6 @@ datasheet says: for the 82540EM and the 82574L more than 1522 octets with FCS un
 The longest MTU is the one that the driver offers, and no shorter than the one that the NIC's maker promises.
 """
 
-import random
-import threading
-from collections.abc import Iterator
-
 import pytest
 
 from harness.cell import Cell
@@ -29,12 +25,12 @@ from harness.traffic.frames import (
     IPV4,
     IPV6,
     LOCAL_EXPERIMENT,
-    SEED,
     Family,
     difference,
     frame,
     random_payloads,
 )
+from harness.traffic.streams import streams
 
 MTUS = (68, 576, 1280, 1499, 1500, 1501, 4000, 9000)
 """The least of IPv4, its usual least, that of IPv6, about Ethernet's own, and what needs several buffers."""
@@ -46,8 +42,6 @@ LONGEST_TAGGED_FRAME, LONGEST_ENVELOPE_FRAME = 1518, 1996
 LONGEST_LONG_FRAME = 16384 - 4
 """Octets without FCS, with long packets enabled (82540EM 13.7.15)."""
 SEVERAL_BUFFERS = 16384
-INTERVAL_S = 0.002
-"""Between frames that come without a pause; so many that each change of the MTU meets some."""
 SILENT_S = 1.0
 """For an answer that must not come; something else that must come shows that the DUT had got so far."""
 
@@ -232,32 +226,18 @@ def _assert_only_the_short_come(too_long: int, mtu: int, guest: Guest, wire: Wir
 
 @requirement("82540EM 3.2.6", "82574L 7.1", "82576 7.1", "virtio 1.2 5.1.6.3")
 def test_mtu_changes_under_traffic(guest: Guest, wire: Wire) -> None:
-    """While frames come without a pause the MTU changes: some may be lost, none is altered, and then all come again."""
-    sent: list[bytes] = []
-    stop = threading.Event()
-    with guest.endpoint().capture(frame(Direction.TO_DUT, LOCAL_EXPERIMENT, b"")[6:]) as seen:
-        sending = threading.Thread(target=wire.send_paced, args=(_numbered(sent, stop), INTERVAL_S))
-        sending.start()
-        try:
-            for mtu in (JUMBO, STANDARD, 4000, STANDARD):
-                _set_mtu(guest, mtu)
-        finally:
-            stop.set()
-            sending.join()
-        came = seen.wait(1)
-    delivered = set(came)
-    wrong = difference([one for one in sent if one in delivered], came)
-    assert not wrong, f"of those that were not lost while the MTU changed, {wrong}"
-    assert came, f"expected some of {len(sent)} frames to come while the MTU changed, seen none"
+    """While frames cross both ways the MTU changes: some may be lost, none is altered, and each time they go on."""
+    with streams(guest, wire) as both:
+        for mtu in (JUMBO, STANDARD, 4000, STANDARD):
+            _set_mtu(guest, mtu)
+            silent = [stream.direction.value for stream in both if not stream.goes_on()]
+            assert not silent, (
+                f"expected frames both ways when the MTU has become {mtu}, seen none {' and '.join(silent)}"
+            )
+        wrong = [f"{stream.direction.value}: {found}" for stream in both if (found := stream.alterations())]
+    assert not wrong, f"of those that were not lost while the MTU changed, {'; '.join(wrong)}"
     for direction in Direction:
         _assert_cross(direction, _packets(direction, *range(46, STANDARD + 1, 20)), guest, wire, "after the changes")
-
-
-def _numbered(sent: list[bytes], stop: threading.Event) -> Iterator[bytes]:
-    source = random.Random(SEED)
-    while not stop.is_set():
-        sent.append(frame(Direction.TO_DUT, LOCAL_EXPERIMENT, len(sent).to_bytes(4, "big") + source.randbytes(1000)))
-        yield sent[-1]
 
 
 @requirement("82540EM 13.4.22", "82574L 10.2.5.1", "82576 8.10.1", "virtio 1.2 5.1.6.3", "NDIS 6 Jumbo Packet")

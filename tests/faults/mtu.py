@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from harness.fault import Fault, changed_nic
-from tests.faults.cable import EXPERIMENT, FROM, IPV4, IPV6, TO, changes, garble, longer_than, typed
+from tests.faults.cable import EXPERIMENT, FROM, IPV4, IPV6, TO, changes, garble, longer_than, lose, typed
 from tests.faults.guest import in_guest
 
 ABOVE_ALL = 16380
@@ -11,6 +11,10 @@ ABOVE_ALL = 16380
 
 def shorten(frame: bytes) -> Iterable[bytes]:
     return (frame[:9014],)
+
+
+def numbered_later(frame: bytes) -> bool:
+    return frame[12:14] == EXPERIMENT and 10 < int.from_bytes(frame[14:18], "big") < 1 << 16
 
 
 def mtu(*names: str) -> tuple[str, ...]:
@@ -46,6 +50,12 @@ FAULTS = (
         cell="igb/msix",
         tests=mtu("no_frame_is_longer_than_16384_octets"),
         cable=changes(longer_than(ABOVE_ALL), shorten, TO),
+    ),
+    Fault(
+        "numbered frames from the DUT are lost but for the first",
+        cell="igb/msix",
+        tests=mtu("mtu_changes_under_traffic"),
+        cable=changes(numbered_later, lose, FROM),
     ),
     Fault(
         "the interface has ten octets more than it was told",
