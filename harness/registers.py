@@ -43,6 +43,8 @@ class Register(StrEnum):
     """What each transmit queue is told."""
     VFGPRC = "VFGPRC"
     """How many frames the device has given to each virtual function."""
+    RLPML = "RLPML"
+    """The longest frame that is taken where long ones are."""
 
 
 _GIGABIT = {
@@ -67,11 +69,15 @@ _OFFSETS: Mapping[str, Mapping[Register, int]] = {
         Register.RXDCTL: 0xC028,
         Register.TXDCTL: 0xE028,
         Register.VFGPRC: 0x10010,
+        Register.RLPML: 0x5004,
     },
     "igbvf": {Register.STATUS: 0x0008, Register.RDLEN: 0x2808, Register.TDLEN: 0x3808, Register.EITR: 0x1680},
 }
 _STRIDES = {Register.RXDCTL: 0x40, Register.TXDCTL: 0x40, Register.VFGPRC: 0x100}
 """Octets from one to the next, of those between which others lie."""
+_FCS = 4
+"""Octets."""
+_RCTL_LPE = 1 << 5
 _KEY_WORDS = 10
 _TABLE_WORDS = 32
 _POOLS = 8
@@ -141,6 +147,13 @@ def pause_programmed(testbed: Testbed) -> tuple[bool, bool]:
     """Return whether the MAC obeys pause frames, and whether it sends them: CTRL.RFCE and CTRL.TFCE."""
     control = int.from_bytes(read_register(testbed, Register.CTRL), "little")
     return bool(control & 1 << 27), bool(control & 1 << 28)
+
+
+def longest_frame_programmed(testbed: Testbed) -> int:
+    """Return the octets of the longest frame that the MAC takes, without FCS: RLPML, with long packets enabled."""
+    if not int.from_bytes(read_register(testbed, Register.RCTL), "little") & _RCTL_LPE:
+        raise Unsupported("a limit in RLPML: this driver does not enable long packets")
+    return (int.from_bytes(read_register(testbed, Register.RLPML), "little") & 0x3FFF) - _FCS
 
 
 def rings_programmed(testbed: Testbed) -> Rings:

@@ -16,8 +16,10 @@ from harness.endpoint.cable import Direction
 from harness.endpoint.stack import Stack
 from harness.endpoint.wire import Wire
 from harness.guest.base import Guest
+from harness.registers import longest_frame_programmed
 from harness.station import DUT
 from harness.suite import Disturb, after_down_and_up_and_reset, applies_to, requirement
+from harness.testbed import Testbed
 from harness.traffic.exchange import carry, stations_reached
 from harness.traffic.fragments import exchange_long_echo
 from harness.traffic.frames import (
@@ -207,6 +209,18 @@ def test_long_frames_are_dropped_again_with_a_standard_mtu(cell: Cell, guest: Gu
     # The 82576 drops what is longer than RLPML, which need not be less than an envelope frame.
     limit = LONGEST_ENVELOPE_FRAME if cell.nic.family == "igb" else LONGEST_TAGGED_FRAME
     _assert_only_the_short_come(limit + 1, STANDARD, guest, wire)
+
+
+@applies_to(lambda cell: cell.nic.name == "igb")
+@requirement("82576 8.10.1")
+@pytest.mark.parametrize("mtu", [STANDARD, JUMBO])
+def test_longest_frame_is_the_registers(testbed: Testbed, guest: Guest, wire: Wire, mtu: int) -> None:
+    """A frame as long as the driver has written into RLPML is delivered whole, one with an octet more is dropped."""
+    _set_mtu(guest, mtu)
+    longest = longest_frame_programmed(testbed)
+    longest_packet = _packets(Direction.TO_DUT, longest - HEADER)
+    _assert_cross(Direction.TO_DUT, longest_packet, guest, wire, f"with frames of {longest} octets taken at most")
+    _assert_only_the_short_come(longest + 1, mtu, guest, wire)
 
 
 @applies_to(_has_limit)

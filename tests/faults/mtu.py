@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 
 from harness.fault import Fault, changed_nic
-from tests.faults.cable import EXPERIMENT, FROM, IPV4, IPV6, TO, changes, garble, longer_than, lose, typed
+from harness.traffic.frames import LONGEST_FRAME
+from tests.faults.cable import EXPERIMENT, FROM, IPV4, IPV6, TO, changes, cut_last, garble, longer_than, lose, typed
 from tests.faults.guest import in_guest
 
 ABOVE_ALL = 16380
@@ -50,6 +51,12 @@ FAULTS = (
         cell="igb/msix",
         tests=mtu("no_frame_is_longer_than_16384_octets"),
         cable=changes(longer_than(ABOVE_ALL), shorten, TO),
+    ),
+    Fault(
+        "the longest frames that are taken come with an octet less",
+        cell="igb/msix",
+        tests=mtu("longest_frame_is_the_registers"),
+        cable=changes(longer_than(LONGEST_FRAME), cut_last, TO),
     ),
     Fault(
         "numbered frames from the DUT are lost but for the first",
