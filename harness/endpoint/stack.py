@@ -109,9 +109,20 @@ class Stack:
         return self._own.ip6 if ":" in other else self._own.ip
 
 
-def framed(source: str, target: str, segment: Packet, *, tos: int = 0, own: Station = WIRE) -> bytes:
-    """Return a frame to the DUT that carries a datagram or a segment, with a type of service (IPv6: traffic class)."""
-    network = IPv6(tc=tos) if ":" in target else IP(tos=tos)
+def framed(
+    source: str, target: str, segment: Packet, *, tos: int = 0, identification: int = 1, own: Station = WIRE
+) -> bytes:
+    """Return a frame to the DUT that carries a datagram or a segment.
+
+    Args:
+        source: our address.
+        target: the DUT's, of the same family.
+        segment: what is carried.
+        tos: type of service (IPv6: traffic class).
+        identification: of an IPv4 packet.
+        own: who sends it.
+    """
+    network = IPv6(tc=tos) if ":" in target else IP(tos=tos, id=identification)
     network.src, network.dst = source, target
     return padded(Ether(src=own.mac, dst=DUT.mac) / network / segment)
 

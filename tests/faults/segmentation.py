@@ -143,6 +143,12 @@ FAULTS = (
         cable=mergers,
     ),
     Fault(
+        "nothing is merged though the guest says so",
+        cell="igb/msix",
+        tests=segmentation("segments_that_come_at_once_are_merged"),
+        tampered=in_guest("ethtool -K $nic gro off\n" + edited("-k", "/generic-receive/s/: off/: on/")),
+    ),
+    Fault(
         "damaged segments are repaired",
         cell="e1000e/msix",
         tests=segmentation("damaged_segment_is_not_merged"),
