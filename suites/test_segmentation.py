@@ -35,19 +35,20 @@ from harness.traffic.segmentation import (
     CWR,
     end_flags,
     flags_of,
+    longest_segment,
     offload_of,
     parts_of,
     reassembled,
+    send_at_once,
     send_datagrams,
     send_stream,
-    send_with_cwr,
     without_end_flags,
     wrongly_cut,
 )
 from harness.traffic.transmission import data_of
 
-FULL = {IPV4: 1460, IPV6: 1440}
-"""The longest segments that fit into a frame without options (RFC 9293, 3.7.1)."""
+STANDARD, JUMBO = 1500, 9000
+"""MTUs."""
 SEGMENT = 500
 """Octets of each segment or datagram where their length is not the matter."""
 PIECES = random_payloads([SEGMENT] * 40)
@@ -59,6 +60,14 @@ DATAGRAMS = random_payloads([20 * SEGMENT + 123])[0]
 
 both_families = pytest.mark.parametrize("family", [IPV4, IPV6], ids=str)
 with_and_without = pytest.mark.parametrize("offload", [True, False], ids=["on", "off"])
+
+
+def _assert_left_to_the_nic(sent: Sent, payload: bytes, segment: int) -> None:
+    longest = max(len(data_of(frame)) for frame in sent.handed)
+    assert (longest > segment) == (len(payload) > segment), (
+        f"expected a stack that leaves segmentation to the NIC to hand it {len(payload)} octets in sends longer "
+        f"than a segment if there is more than one, the longest has {longest}"
+    )
 
 
 def _lengths(mss: int) -> tuple[int, ...]:
@@ -74,18 +83,25 @@ def _lengths(mss: int) -> tuple[int, ...]:
     "virtio 1.2 5.1.6.2",
     "NDIS 6 Large Send",
 )
-@pytest.mark.parametrize("mss", [536, 1000, None], ids=["536", "1000", "full"])
 @both_families
-def test_stream_leaves_in_segments_of_at_most_the_announced_length(
-    guest: Guest, wire: Wire, family: Family, mss: int | None
+@pytest.mark.parametrize(
+    ("mtu", "mss"),
+    [(STANDARD, 536), (STANDARD, 1000), (STANDARD, None), (JUMBO, None)],
+    ids=["536", "1000", "full", "jumbo"],
+)
+def test_stream_leaves_in_segments_of_the_announced_length(
+    guest: Guest, wire: Wire, family: Family, mtu: int, mss: int | None
 ) -> None:
-    """However long a send, no segment is longer than the other end takes, each checksum is right, no octet is lost."""
+    """A NIC cuts any send into segments as long as the other end takes, with right checksums, and no octet is lost."""
     guest.set_offload(offload_of(family), True)
-    longest = mss or FULL[family]
+    if mtu != STANDARD:
+        assert guest.set_mtu(mtu), f"expected an MTU of {mtu} to be taken, it was refused"
+    longest = mss or longest_segment(family, mtu)
     for payload in random_payloads(_lengths(longest)):
         sent = send_stream(outside_vlans(guest, wire), family, payload, longest)
-        too_long = [len(data_of(frame)) for frame in sent.seen if len(data_of(frame)) > longest]
-        assert not too_long, f"expected segments of {longest} octets at most, seen {too_long}"
+        _assert_left_to_the_nic(sent, payload, longest)
+        seen, expected = max(len(data_of(frame)) for frame in sent.seen), min(len(payload), longest)
+        assert seen == expected, f"expected segments of {expected} octets at most for {len(payload)}, seen {seen}"
         wrong = [one for frame in sent.seen for one in wrong_checksums(frame)]
         assert not wrong, f"expected right checksums in {len(sent.seen)} segments, seen {wrong}"
         came = reassembled(sent.seen)
@@ -103,11 +119,7 @@ def test_large_send_leaves_as_the_segments_that_it_is_made_of(guest: Guest, wire
     guest.set_offload(offload_of(family), True)
     for payload in random_payloads(_lengths(SEGMENT)):
         sent = send_stream(outside_vlans(guest, wire), family, payload, SEGMENT)
-        longest = max(len(data_of(frame)) for frame in sent.handed)
-        assert (longest > SEGMENT) == (len(payload) > SEGMENT), (
-            f"expected a stack that leaves segmentation to the NIC to hand it {len(payload)} octets in sends longer "
-            f"than a segment if there is more than one, the longest has {longest}"
-        )
+        _assert_left_to_the_nic(sent, payload, SEGMENT)
         expected, seen = ([without_end_flags(part) for part in parts] for parts in (parts_of(sent, SEGMENT), sent.seen))
         wrong = difference(expected, seen)
         assert not wrong, f"of segments of {len(sent.handed)} sends, {wrong}"
@@ -118,7 +130,8 @@ def test_large_send_leaves_as_the_segments_that_it_is_made_of(guest: Guest, wire
 def test_end_of_a_large_send_is_said_in_its_last_segment_alone(guest: Guest, wire: Wire, family: Family) -> None:
     """PSH and FIN of a large send are in its last segment, and in no other."""
     guest.set_offload(offload_of(family), True)
-    sent = send_stream(outside_vlans(guest, wire), family, STREAM, SEGMENT)
+    sent = send_at_once(outside_vlans(guest, wire), family, UNEVEN, SEGMENT, "FPA")
+    _assert_left_at_once(sent)
     expected, seen = (
         " ".join(end_flags(part) or "-" for part in parts) for parts in (parts_of(sent, SEGMENT), sent.seen)
     )
@@ -132,7 +145,7 @@ def test_reduced_window_is_said_in_the_first_segment_of_a_large_send_alone(
 ) -> None:
     """CWR of a large send is in its first segment and in no other, whether the NIC minds it or the stack has to."""
     guest.set_offload(offload_of(family), True)
-    _assert_cwr_first(send_with_cwr(outside_vlans(guest, wire), family, UNEVEN, SEGMENT, declared=True))
+    _assert_cwr_first(send_at_once(outside_vlans(guest, wire), family, UNEVEN, SEGMENT, "CA", with_cwr=True))
 
 
 @requirement("82576 8.12 DTXTCPFLGL", "82576 7.2.4")
@@ -141,10 +154,14 @@ def test_reduced_window_is_said_in_the_first_segment_of_a_large_send_alone(
 def test_controller_leaves_cwr_to_the_first_segment_unasked(guest: Guest, wire: Wire, family: Family) -> None:
     """A controller that masks the flags of segments clears CWR in all but the first, whatever its driver says of it."""
     guest.set_offload(offload_of(family), True)
-    sent = send_with_cwr(outside_vlans(guest, wire), family, UNEVEN, SEGMENT, declared=False)
+    sent = send_at_once(outside_vlans(guest, wire), family, UNEVEN, SEGMENT, "CA")
+    _assert_left_at_once(sent)
+    _assert_cwr_first(sent)
+
+
+def _assert_left_at_once(sent: Sent) -> None:
     lengths = [len(data_of(frame)) for frame in sent.handed]
     assert lengths == [len(UNEVEN)], f"expected {len(UNEVEN)} octets left to the NIC at once, seen {lengths}"
-    _assert_cwr_first(sent)
 
 
 def _assert_cwr_first(sent: Sent) -> None:
@@ -160,11 +177,12 @@ def _assert_cwr_first(sent: Sent) -> None:
 def test_without_the_offload_no_large_send_is_handed_over(guest: Guest, wire: Wire, family: Family) -> None:
     """A driver whose NIC is not to cut gets no frame longer than the cable takes, and what it gets leaves as it is."""
     guest.set_offload(offload_of(family), False)
-    for payload in random_payloads(_lengths(FULL[family])):
-        sent = send_stream(outside_vlans(guest, wire), family, payload, FULL[family])
+    segment = longest_segment(family, STANDARD)
+    for payload in random_payloads(_lengths(segment)):
+        sent = send_stream(outside_vlans(guest, wire), family, payload, segment)
         longest = max(sent.largest_handed, *map(len, sent.seen))
         assert longest <= LONGEST_FRAME, f"expected frames of {LONGEST_FRAME} octets at most, seen {longest}"
-        wrong = wrongly_cut(sent, FULL[family])
+        wrong = wrongly_cut(sent, segment)
         assert not wrong, f"of frames as the driver got them, {wrong}"
         wrong = difference([payload], [reassembled(sent.seen)])
         assert not wrong, f"of a stream of {len(payload)} octets, {wrong}"

@@ -13,7 +13,7 @@ from harness.endpoint.headers import transport_of
 from harness.endpoint.stack import Stack
 from harness.guest.offloads import Offload
 from harness.station import DUT, WIRE
-from harness.traffic.frames import IPV4, Family, difference
+from harness.traffic.frames import HEADER, IPV4, Family, difference
 from harness.traffic.handing import Path, Sent, watched
 from harness.traffic.transmission import DISCARD, Carrier, data_of
 
@@ -24,11 +24,17 @@ CWR = 0x80
 _END = 16
 """Octets by which the last of some datagrams is told."""
 _PORT = 40005
+_TCP_HEADER = 20
 
 
 def offload_of(family: Family) -> Offload:
     """Return the offload that has the NIC cut TCP's large sends."""
     return Offload.TCP_SEGMENTATION if family is IPV4 else Offload.TCP6_SEGMENTATION
+
+
+def longest_segment(family: Family, mtu: int) -> int:
+    """Return how much data fits into a packet as long as an MTU, without options (RFC 9293, 3.7.1)."""
+    return mtu - (family.headers - HEADER) - _TCP_HEADER
 
 
 def send_stream(path: Path, family: Family, payload: bytes, mss: int) -> Sent:
@@ -49,21 +55,24 @@ def send_datagrams(path: Path, family: Family, payload: bytes, segment: int) -> 
         return watch.sent(lambda frames: data_of(frames[-1]).endswith(payload[-_END:]))
 
 
-def send_with_cwr(path: Path, family: Family, payload: bytes, segment: int, *, declared: bool) -> Sent:
-    """Have the guest hand over one TCP packet with CWR to be cut into segments, as after a reduction of its window.
+def send_at_once(
+    path: Path, family: Family, payload: bytes, segment: int, flags: str, *, with_cwr: bool = False
+) -> Sent:
+    """Have the guest hand over one TCP packet to be cut into segments, with flags that no stack gives it at will.
 
     Args:
         path: outside of VLANs.
         family: of the packet.
         payload: all data.
         segment: octets of data in a segment.
-        declared: tell the guest's stack of the flag: then it cuts the packet itself, unless the driver has said that
-            its NIC minds the flag.
+        flags: of the packet, such as "FPA".
+        with_cwr: tell the guest's stack that CWR is among them: then it cuts the packet itself, unless the driver has
+            said that its NIC minds the flag.
     """
-    header = TCP(sport=_PORT, dport=DISCARD, seq=1, ack=1, flags="CA")
+    header = TCP(sport=_PORT, dport=DISCARD, seq=1, ack=1, flags=flags)
     packet = Ether(src=DUT.mac, dst=WIRE.mac) / family.layer(src=family.dut, dst=family.wire) / header / payload
     with watched(path, family, Carrier(family, "tcp").carries(DISCARD)) as watch:
-        path.driver.send_large(with_open_checksum(bytes(packet)), segment, with_cwr=declared)
+        path.driver.send_large(with_open_checksum(bytes(packet)), segment, with_cwr=with_cwr)
         return watch.sent(lambda frames: _octets_of(frames) == len(payload))
 
 

@@ -9,9 +9,9 @@ from scapy.layers.l2 import Ether
 from harness.endpoint.cable import Direction, Impairment
 from harness.endpoint.headers import transport_of
 from harness.fault import Fault
-from harness.traffic.segmentation import sequence_of
+from harness.traffic.segmentation import flags_of, sequence_of
 from harness.traffic.transmission import data_of
-from tests.faults.cable import FROM, TO, changes, exchange_words
+from tests.faults.cable import FROM, TO, Change, changes, exchange_words
 from tests.faults.checksum import repair
 from tests.faults.ethtool import edited
 from tests.faults.guest import in_guest
@@ -20,6 +20,7 @@ SEGMENT = 500
 """As in the suite."""
 FIRST = 1001
 """Sequence number of the first octet that the wire sends."""
+SYN = 0x02
 
 
 def with_data(frame: bytes) -> bool:
@@ -28,6 +29,10 @@ def with_data(frame: bytes) -> bool:
 
 def stream(frame: bytes) -> bool:
     return transport_of(frame)[0] == 6 and bool(data_of(frame))
+
+
+def announcement(frame: bytes) -> bool:
+    return transport_of(frame)[0] == 6 and bool(flags_of(frame) & SYN)
 
 
 def age(frame: bytes) -> Iterable[bytes]:
@@ -39,15 +44,20 @@ def age(frame: bytes) -> Iterable[bytes]:
     return repair(bytes(packet))
 
 
-def push(frame: bytes) -> Iterable[bytes]:
-    packet = Ether(frame)
-    packet[TCP].flags |= "P"
-    return repair(bytes(packet))
+def flagged(flag: str) -> Change:
+    """Set a flag of a segment."""
+
+    def change(frame: bytes) -> Iterable[bytes]:
+        packet = Ether(frame)
+        packet[TCP].flags |= flag
+        return repair(bytes(packet))
+
+    return change
 
 
-def reduced(frame: bytes) -> Iterable[bytes]:
+def announce_less(frame: bytes) -> Iterable[bytes]:
     packet = Ether(frame)
-    packet[TCP].flags |= "C"
+    packet[TCP].options = [("MSS", 1000)]
     return repair(bytes(packet))
 
 
@@ -87,10 +97,14 @@ FAULTS = (
     Fault(
         "words of what the guest sends change places",
         cell="e1000e/msix",
-        tests=segmentation(
-            "stream_leaves_in_segments_of_at_most_the_announced_length[IPv4-1000]",
-            "stream_leaves_in_segments_of_at_most_the_announced_length[IPv6-full]",
-            "udp_payload_leaves_in_datagrams_of_the_length_asked_for[IPv4-off]",
+        tests=(
+            *segmentation(
+                "stream_leaves_in_segments_of_the_announced_length[1000-IPv4]",
+                "stream_leaves_in_segments_of_the_announced_length[full-IPv6]",
+                "stream_leaves_in_segments_of_the_announced_length[jumbo-IPv6]",
+                "udp_payload_leaves_in_datagrams_of_the_length_asked_for[IPv4-off]",
+            ),
+            "test_mtu.py::test_segments_are_as_long_as_the_mtu[9000]",
         ),
         cable=changes(with_data, exchange_words, FROM),
     ),
@@ -104,7 +118,13 @@ FAULTS = (
         "every segment of a large send says that it is the last",
         cell="e1000/intx",
         tests=segmentation("end_of_a_large_send_is_said_in_its_last_segment_alone[IPv4]"),
-        cable=changes(stream, push, FROM),
+        cable=changes(stream, flagged("P"), FROM),
+    ),
+    Fault(
+        "every segment of a large send says that no more will come",
+        cell="e1000/intx",
+        tests=segmentation("end_of_a_large_send_is_said_in_its_last_segment_alone[IPv4]"),
+        cable=changes(stream, flagged("F"), FROM),
     ),
     Fault(
         "every segment of a large send says that the window was reduced",
@@ -113,13 +133,26 @@ FAULTS = (
             "reduced_window_is_said_in_the_first_segment_of_a_large_send_alone",
             "controller_leaves_cwr_to_the_first_segment_unasked",
         ),
-        cable=changes(stream, reduced, FROM),
+        cable=changes(stream, flagged("C"), FROM),
     ),
     Fault(
         "segmentation is not left to the NIC though the guest says so",
         cell="e1000e/msix",
-        tests=segmentation("large_send_leaves_as_the_segments_that_it_is_made_of"),
+        tests=segmentation(
+            "large_send_leaves_as_the_segments_that_it_is_made_of",
+            "stream_leaves_in_segments_of_the_announced_length[full-IPv4]",
+            "stream_leaves_in_segments_of_the_announced_length[jumbo-IPv4]",
+        ),
         tampered=in_guest(SEGMENTATION_NOT_LEFT),
+    ),
+    Fault(
+        "the wire is heard to take shorter segments than it does",
+        cell="e1000e/msix",
+        tests=(
+            *segmentation("stream_leaves_in_segments_of_the_announced_length[jumbo-IPv4]"),
+            "test_mtu.py::test_segments_are_as_long_as_the_mtu[9000]",
+        ),
+        cable=changes(announcement, announce_less, TO),
     ),
     Fault(
         "segmentation is left to the NIC though the guest says that it is not",
