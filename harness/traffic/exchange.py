@@ -140,7 +140,7 @@ def _last_one(like: bytes) -> bytes:
 def up_to(last: bytes, seen: Capture) -> list[bytes]:
     """Return what was captured once `last` is there, or nothing more comes."""
     received = seen.wait(1, DEADLINE_S)
-    while received[-1:] != [last]:
+    while received and received[-1] != last:
         before, received = received, seen.wait(len(received) + 1, DEADLINE_S)
         if received == before:
             break
