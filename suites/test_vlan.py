@@ -24,7 +24,7 @@ from harness.endpoint.wire import Wire
 from harness.guest.base import Guest
 from harness.guest.offloads import Offload
 from harness.station import DUT, TAGGED_WIRE, WIRE
-from harness.suite import Disturb, after_down_and_up_and_reset, own_settings, requirement
+from harness.suite import Disturb, after_down_and_up_and_reset, after_sleep_as_well, own_settings, requirement
 from harness.traffic.damage import SOUND, SPOILT, answered, damaged_anywhere, datagrams, stream_answered
 from harness.traffic.exchange import DEADLINE_S, vlans_reached
 from harness.traffic.frames import (
@@ -355,9 +355,9 @@ def test_vlan_filter_survives(guest: Guest, wire: Wire, disturb: Disturb) -> Non
 
 
 @requirement("IEEE 802.1Q-2022 9.6", "82540EM 9.2.1", "82574L 7.5.2", "82576 7.4.3", "virtio 1.2 5.1.6")
-@after_down_and_up_and_reset
+@after_sleep_as_well
 def test_vlan_survives(guest: Guest, wire: Wire, disturb: Disturb) -> None:
-    """Frames cross in a VLAN, with its tag on the cable, also after the NIC was closed and opened, or reset."""
+    """Frames cross in a VLAN, its tag on the cable, also after the NIC was closed and opened, or reset, or slept."""
     vlan = guest.add_vlan(VID)
     disturb(guest)
     for direction in Direction:
