@@ -2,9 +2,10 @@
 
 Asserted exactly, without tolerance, after whatever was done (`_as_before`): what crosses the cable, the vectors in the
 guest and in the device, the configuration, and that the kernel log has no new warning. When the link has to be there
-again is asserted as a deadline only. The one tolerance is for the kernel's memory: after rounds of the same disturbance
-it may have grown by a page for each round, and by 64 in any case, for its caches are not exact; the first two rounds,
-which set up what stays, do not count.
+again is asserted as a deadline only. The one tolerance is for the kernel's memory, whose caches are not exact: it goes
+up and down by some 40 pages while nothing is lost. After rounds of the same disturbance it may have grown by 64 pages,
+and after more rounds than that by one for each; the first two, which set up what stays, do not count. So the loss of
+a ring's buffers in each round is found, and in the 100 rounds of down and up that of a single page.
 
 A driver that is loaded anew has its first configuration by nature, so another one is judged only where the interface
 lives on. What needs nobody inside the guest is asked of every guest.
@@ -37,7 +38,7 @@ from harness.traffic.frames import LOCAL_EXPERIMENT, arp_frame, difference, fram
 from harness.traffic.liveness import ANSWER_DEADLINE_S, answers, what_fails_as_seen
 from harness.traffic.stimulus import flood_in_background
 
-ROUNDS = 10
+ROUNDS = 5
 WARM_UP_ROUNDS = 2
 LEAST_PAGES = 64
 MANY_ROUNDS = 100
@@ -47,6 +48,7 @@ STOPS = 3
 EVERYBODY = mac_octets(BROADCAST_MAC)
 
 Disturb = Callable[[Testbed], None]
+Rounds = Callable[[Guest, int], None]
 
 
 def _down_and_up(bed: Testbed) -> None:
@@ -60,6 +62,16 @@ def _reload(bed: Testbed) -> None:
 
 def _rebind(bed: Testbed) -> None:
     bed.guest.rebind_driver(1)
+
+
+def _bind_again(guest: Guest, rounds: int) -> None:
+    guest.rebind_driver(rounds)
+
+
+def _load_again(guest: Guest, rounds: int) -> None:
+    for _ in range(rounds):
+        guest.unload_driver()
+        guest.load_driver(with_link=False)
 
 
 def _suspend(bed: Testbed) -> None:
@@ -131,7 +143,7 @@ def _held_kib(guest: Guest) -> int:
 
 
 def _assert_held(grown_kib: int, rounds: int) -> None:
-    """Assert that in some rounds the kernel's memory has grown by less than a page in each."""
+    """Assert that in some rounds the kernel's memory has grown by no more than a page in each, or than it varies."""
     bound = max(rounds, LEAST_PAGES) * PAGE_KIB
     assert grown_kib <= bound, (
         f"expected the kernel's memory to grow by at most {bound} KiB in {rounds} rounds, seen {grown_kib}"
@@ -227,13 +239,15 @@ def test_unloaded_driver_leaves_a_silent_device(testbed: Testbed, guest: Guest, 
 
 
 @requirement("PCI 3.0 6.8.2", "82574L 7.4.2", "82576 7.3", "profile")
-def test_driver_that_is_bound_again_leaks_nothing(testbed: Testbed, guest: Guest) -> None:
-    """After many rounds of unbinding and binding the kernel holds no more memory, and the NIC is as it was."""
-    guest.rebind_driver(WARM_UP_ROUNDS)
-    with _as_before(testbed, f"after {ROUNDS} rounds of unbinding and binding"):
+@pytest.mark.parametrize("again", [_bind_again, _load_again], ids=["bound", "loaded"])
+def test_driver_that_comes_again_leaves_nothing_behind(testbed: Testbed, guest: Guest, again: Rounds) -> None:
+    """After rounds of unbinding and binding, or unloading, loading and opening, the kernel holds no more memory."""
+    again(guest, WARM_UP_ROUNDS)
+    with _as_before(testbed, f"after {ROUNDS} rounds more"):
         before = guest.kernel_memory_kib()
-        guest.rebind_driver(ROUNDS)
+        again(guest, ROUNDS)
         grown = guest.kernel_memory_kib() - before
+        guest.set_up_again()
     _assert_held(grown, ROUNDS)
 
 

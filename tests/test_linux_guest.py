@@ -4,6 +4,7 @@ import pytest
 
 from harness.errors import NicproofError
 from harness.guest.linux import parse_interrupts
+from harness.guest.linux_lifecycle import parse_held
 from harness.guest.linux_links import parse_link_events
 from harness.nic import InterruptMode
 
@@ -183,3 +184,38 @@ def test_link_events_are_all_reports_of_one_interface_from_its_first_change_on()
     late = as_it_was
     assert parse_link_events(as_it_was + late + text, "eth1") == [False, False, True]
     assert parse_link_events("", "eth1") == []
+
+
+ZONES = """\
+Node 0, zone    DMA32
+  pages free     23186
+        boost    0
+      nr_free_pages 23186
+  pagesets
+    cpu: 0
+              count:    251
+              high:     376
+              batch:    63
+  vm stats threshold: 16
+    cpu: 1
+              count:    12
+              high:     376
+"""
+MEMORY = """\
+MemTotal:         210308 kB
+MemFree:           92744 kB
+MemAvailable:     144572 kB
+Buffers:             100 kB
+Cached:            38716 kB
+SwapCached:            0 kB
+AnonPages:         29040 kB
+Mapped:            14412 kB
+SReclaimable:       5996 kB
+SUnreclaim:        21184 kB
+DirectMap4k:       36736 kB
+HugePages_Total:       0
+"""
+
+
+def test_what_is_nobody_elses_is_the_kernels() -> None:
+    assert parse_held(ZONES + MEMORY) == 210308 - 92744 - 100 - 38716 - 29040 - 5996 - (251 + 12) * 4

@@ -56,7 +56,7 @@ FAULTS = (
         ),
         tampered=in_guest(
             """echo '/real/cat "$@"; case $* in */meminfo) echo >>/tmp/asked\n"""
-            """echo "Percpu: $(wc -c </tmp/asked)2000 kB" ;; esac' | instead cat"""
+            """echo "MemTotal: $(wc -c </tmp/asked)2000 kB" ;; esac' | instead cat"""
         ),
     ),
     Fault(
