@@ -35,13 +35,14 @@ from harness.testbed import Testbed
 from harness.traffic.conversation import conversation
 from harness.traffic.exchange import IN_RING
 from harness.traffic.frames import LOCAL_EXPERIMENT, arp_frame, difference, frame, mac_octets, random_payloads
-from harness.traffic.liveness import ANSWER_DEADLINE_S, answers, what_fails_as_seen
-from harness.traffic.stimulus import flood_in_background
+from harness.traffic.liveness import ANSWER_DEADLINE_S, ARP_OCTETS, answers, what_fails_as_seen
+from harness.traffic.stimulus import Flood, flood_in_background
 
 ROUNDS = 5
 WARM_UP_ROUNDS = 2
 LEAST_PAGES = 64
 MANY_ROUNDS = 100
+ROUNDS_WITH_LINK = 4
 PAGE_KIB = 4
 SILENCE_S = 0.5
 STOPS = 3
@@ -135,6 +136,11 @@ def _as_before(bed: Testbed, when: str) -> Iterator[None]:
     assert not warnings, f"expected no new warning about the DUT in the kernel log {when}, seen: {warnings[0]}"
 
 
+def _assert_flooded(flood: Flood) -> None:
+    """Assert that frames had reached the DUT when it was disturbed."""
+    assert flood.answered, "expected requests answered before the disturbance, none was"
+
+
 def _held_kib(guest: Guest) -> int:
     """Return what the kernel holds, or 0 where nobody tells: closing and opening is to be tested there too."""
     with suppress(Unsupported):
@@ -200,27 +206,34 @@ def test_down_and_up_under_traffic(testbed: Testbed, guest: Guest, wire: Wire) -
     with _as_before(testbed, f"after {MANY_ROUNDS} rounds of down and up under traffic"):
         with flood_in_background(wire):
             guest.bounce(WARM_UP_ROUNDS)
-        before = _held_kib(guest)
-        with flood_in_background(wire):
-            guest.bounce(MANY_ROUNDS)
+        before, under_traffic = _held_kib(guest), 0
+        with flood_in_background(wire) as flood:
+            for _ in range(ROUNDS_WITH_LINK):
+                under_traffic += flood.goes_on()
+                guest.bounce(MANY_ROUNDS // ROUNDS_WITH_LINK)
         grown = _held_kib(guest) - before
     _assert_held(grown, MANY_ROUNDS)
+    assert under_traffic == ROUNDS_WITH_LINK, (
+        f"expected requests answered before each of {ROUNDS_WITH_LINK} times, seen before {under_traffic}"
+    )
 
 
 @requirement("82540EM 14.3", "82574L 4.6", "82576 4.5", "virtio 1.2 3.1.1")
 @pytest.mark.parametrize("disturb", [_reload, _rebind], ids=["reload", "rebind"])
 def test_traffic_does_no_harm(testbed: Testbed, wire: Wire, disturb: Disturb) -> None:
     """A disturbance while frames pour in leaves a NIC that is as before."""
-    with _as_before(testbed, "after the disturbance under traffic"), flood_in_background(wire):
+    with _as_before(testbed, "after the disturbance under traffic"), flood_in_background(wire) as flood:
         disturb(testbed)
+    _assert_flooded(flood)
 
 
 @requirement("82540EM 14.3", "82574L 4.6", "82576 4.5", "virtio 1.2 3.1.1", "NDIS OID_PNP_SET_POWER")
 def test_frames_that_come_while_the_system_sleeps_do_no_harm(testbed: Testbed, guest: Guest, wire: Wire) -> None:
     """A system that falls asleep while frames pour in, a thousand a second, has a NIC as before when it wakes."""
     configure_unusually(guest)
-    with _as_before(testbed, "after sleep under traffic"), flood_in_background(wire, interval_s=0.001):
+    with _as_before(testbed, "after sleep under traffic"), flood_in_background(wire, interval_s=0.001) as flood:
         guest.suspend(seconds=1)
+    _assert_flooded(flood)
 
 
 @requirement("PCI 3.0 6.2.2", "82540EM 14.3", "82574L 4.6", "82576 4.5", "virtio 1.2 3.1.1", "NDIS MiniportHalt")
@@ -286,8 +299,9 @@ def test_unplugged_nic_is_gone_and_works_when_plugged_again(testbed: Testbed, gu
 @requirement("ACPI 6.5 6.3.3", "PCI 3.0 6.8.2", "82574L 7.4.2", "82576 7.3", "virtio 1.2 4.1.5.1.2", "profile")
 def test_replugged_nic_is_as_before_under_traffic(testbed: Testbed, wire: Wire) -> None:
     """A NIC that is taken out and put back while frames pour in is as before: its vectors are there, none is new."""
-    with _as_before(testbed, "after the NIC was plugged in again"), flood_in_background(wire):
+    with _as_before(testbed, "after the NIC was plugged in again"), flood_in_background(wire) as flood:
         _replug(testbed)
+    _assert_flooded(flood)
 
 
 @applies_to(_can_be_unplugged)
@@ -326,12 +340,12 @@ def test_requests_that_come_while_the_clock_stands_are_answered(testbed: Testbed
     """Frames that wait on the cable while the machine stands still are taken when it goes on: not one is lost."""
     asker = "52:54:00:00:77:01"
     requests = [arp_frame(1, asker, f"192.0.2.{100 + n}", DUT.mac, "00:00:00:00:00:00", DUT.ip) for n in range(8)]
-    due = [arp_frame(2, DUT.mac, DUT.ip, asker, asker, f"192.0.2.{100 + n}")[:42] for n in range(8)]
+    due = [arp_frame(2, DUT.mac, DUT.ip, asker, asker, f"192.0.2.{100 + n}")[:ARP_OCTETS] for n in range(8)]
     with wire.capture(lambda seen: seen[:6] == due[0][:6]) as replies:
         with testbed.stopped():
             wire.send(*requests)
             early = len(replies.wait(1, SILENCE_S))
-        came = [reply[:42] for reply in replies.wait(len(due), ANSWER_DEADLINE_S)]
+        came = [reply[:ARP_OCTETS] for reply in replies.wait(len(due), ANSWER_DEADLINE_S)]
     assert (early, came) == (0, due), (
         f"expected no answer while the machine stands and {len(due)} in order when it goes on, "
         f"seen {early} and {len(came)}"

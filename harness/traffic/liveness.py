@@ -36,8 +36,8 @@ _PATIENCE_S, _MOST_PATIENCE_S = 0.2, 2.0
 """For the first answer, and for one of many."""
 _FIRST_NUMBER = 0x8000
 """Of an echo: no other has it."""
-_ARP = 42
-"""Octets without padding."""
+ARP_OCTETS = 42
+"""Of an ARP frame without padding."""
 
 Question = Callable[[int], tuple[bytes, bytes]]
 """Makes the frame with a number that asks, and what the answer begins with."""
@@ -99,7 +99,7 @@ def _begins_with(due: bytes, seen: bytes) -> bool:
 def _who_has_it(number: int) -> tuple[bytes, bytes]:
     asker = f"192.0.2.{10 + number % 100}"
     answer = arp_frame(2, DUT.mac, DUT.ip, WIRE.mac, WIRE.mac, asker)
-    return arp_frame(1, WIRE.mac, asker, DUT.mac, "00:00:00:00:00:00", DUT.ip), answer[:_ARP]
+    return arp_frame(1, WIRE.mac, asker, DUT.mac, "00:00:00:00:00:00", DUT.ip), answer[:ARP_OCTETS]
 
 
 def _echo(family: Family) -> Question:

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import Ether
 
-from harness.endpoint.base import Endpoint, padded
+from harness.endpoint.base import Capture, Endpoint, padded
 from harness.endpoint.cable import CableStuck
 from harness.endpoint.wire import Wire
 from harness.errors import NicproofError
@@ -19,6 +19,7 @@ from harness.station import DUT, WIRE
 from harness.testbed import Observed, Testbed
 from harness.traffic.exchange import DEADLINE_S
 from harness.traffic.frames import LOCAL_EXPERIMENT, SEED, arp_frame
+from harness.traffic.liveness import ARP_OCTETS
 
 WATCHDOG_PERIOD_S = 2.0
 """Linux's Intel drivers raise each of their vectors by software this often (e1000_watchdog, igb_watchdog_task)."""
@@ -155,9 +156,37 @@ def load(sender: Endpoint, frames: Sequence[bytes], interval_s: float = LOAD_INT
         yield
 
 
+class Flood:
+    """Requests that pour in, and what came of them."""
+
+    def __init__(self, answers: Capture) -> None:
+        """Take the capture of the answers."""
+        self._answers = answers
+
+    @property
+    def answered(self) -> int:
+        """How many were answered so far."""
+        return len(self._answers.wait(0))
+
+    def goes_on(self, deadline_s: float = DEADLINE_S) -> bool:
+        """Wait for one more answer; return whether it came."""
+        return len(self._answers.wait(due := self.answered + 1, deadline_s)) >= due
+
+
 @contextmanager
-def flood_in_background(wire: Wire, interval_s: float = LOAD_INTERVAL_S) -> Iterator[None]:
-    """Send the DUT requests for its address during a block, whether they are taken and answered or not."""
+def flood_in_background(wire: Wire, interval_s: float = LOAD_INTERVAL_S) -> Iterator[Flood]:
+    """Send the DUT requests for its address during a block, which begins when the first is answered, or in vain.
+
+    Later ones may be taken and answered or not: one that the cable does not take is followed by the next.
+    """
     request = arp_frame(1, WIRE.mac, WIRE.ip, DUT.mac, "00:00:00:00:00:00", DUT.ip)
-    with suppress(CableStuck), load(wire, [request], interval_s):
-        yield
+    answer = arp_frame(2, DUT.mac, DUT.ip, WIRE.mac, WIRE.mac, WIRE.ip)[:ARP_OCTETS]
+
+    def ask() -> None:
+        with suppress(CableStuck):
+            wire.send(request)
+
+    with wire.capture(lambda seen: seen.startswith(answer)) as answers, in_background(ask, interval_s):
+        flood = Flood(answers)
+        flood.goes_on()
+        yield flood

@@ -1,10 +1,13 @@
 """Faulty cables: they lose, repeat, swap, cut, pad or garble frames."""
 
 from collections.abc import Callable, Iterable
+from ipaddress import ip_address
 from itertools import count
 
 from harness.endpoint.cable import Direction, Impairment
 from harness.fault import Fault
+from harness.station import DUT, WIRE
+from harness.traffic.frames import mac_octets
 
 FROM, TO = Direction.FROM_DUT, Direction.TO_DUT
 Frames = Callable[[bytes], bool]
@@ -78,6 +81,12 @@ def unreachable(frame: bytes) -> bool:
 
 def datagram(frame: bytes) -> bool:
     return (frame[12:14] == IPV4 and frame[23] == 17) or (frame[12:14] == IPV6 and frame[20] == 17)
+
+
+def is_of_a_flood(frame: bytes) -> bool:
+    """Whether it asks for the DUT's address as floods do: the DUT itself, and from the wire's own address."""
+    seen = (frame[:6], frame[12:14], frame[20:22], frame[28:32])
+    return seen == (mac_octets(DUT.mac), ARP, b"\0\1", ip_address(WIRE.ip).packed)
 
 
 def is_short(frame: bytes) -> bool:

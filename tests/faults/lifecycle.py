@@ -1,7 +1,20 @@
 """NICs that do not come back as they were, and guests in which something stays behind."""
 
 from harness.fault import Fault
-from tests.faults.cable import ARP, EXPERIMENT, FROM, IPV4, TO, Frames, changes, garble, lose, repeat, typed
+from tests.faults.cable import (
+    ARP,
+    EXPERIMENT,
+    FROM,
+    IPV4,
+    TO,
+    Frames,
+    changes,
+    garble,
+    is_of_a_flood,
+    lose,
+    repeat,
+    typed,
+)
 from tests.faults.guest import in_guest
 from tests.faults.link import LATE_WARNING
 
@@ -125,6 +138,17 @@ FAULTS = (
         cell="virtio-net/msix",
         tests=lifecycle("driver_that_comes_again_leaves_nothing_behind", "down_and_up_under_traffic"),
         tampered=in_guest(f"setsid python3 -c '{PIPES}' </dev/null >/dev/null 2>&1 &"),
+    ),
+    Fault(
+        "requests from the wire's own address are lost",
+        cell="virtio-net/msix",
+        tests=lifecycle(
+            "down_and_up_under_traffic",
+            "traffic_does_no_harm",
+            "frames_that_come_while_the_system_sleeps_do_no_harm",
+            "replugged_nic_is_as_before_under_traffic",
+        ),
+        cable=changes(is_of_a_flood, lose, TO),
     ),
     Fault(
         "the NIC answers no more",
