@@ -3,17 +3,22 @@
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 from harness.errors import Unsupported
 from harness.guest.base import Guest
+from harness.guest.offloads import Offload
+from harness.guest.queues import Rings
 from harness.guest.settings import MESSAGES, RECEIVE_INTERVAL, SettingKind
 from harness.testbed import Testbed
 from harness.witness import device_witness
 
 _MTU = 2000
+_RINGS = Rings(128, 128)
 _SETTINGS: Mapping[SettingKind, Mapping[str, int]] = {
     SettingKind.COALESCING: {RECEIVE_INTERVAL: 100},
     SettingKind.MESSAGE_LEVEL: {MESSAGES: 0x2041},
+    SettingKind.FEATURES: {Offload.VLAN_STRIPPING: 0, Offload.TCP6_SEGMENTATION: 0},
 }
 
 
@@ -61,10 +66,43 @@ def _configuration(guest: Guest) -> Mapping[str, object]:
     return told
 
 
-def configure_unusually(guest: Guest) -> None:
-    """Give the DUT another configuration than it starts with: its MTU, and settings that its driver offers."""
-    with suppress(Unsupported):
-        guest.set_mtu(_MTU)
-    for kind, values in _SETTINGS.items():
-        with suppress(Unsupported):
-            guest.change_settings(kind, values)
+def configure_unusually(guest: Guest, *, rings: bool = True) -> str:
+    """Give the DUT another configuration than any driver starts with: MTU, rings, and settings that its driver offers.
+
+    Args:
+        guest: where.
+        rings: change them too; one driver loses their length where it keeps all else.
+
+    Returns:
+        What is wrong with what it is set to afterwards, of what was taken; empty if nothing is.
+    """
+    taken = dict[str, object]()
+    with guest.change_at_once():
+        for name, (value, change) in _changes(guest, rings).items():
+            with suppress(Unsupported):
+                if change() in (True, ""):
+                    taken[name] = value
+    told = _configuration(guest)
+    wrong = [f"{name} {told[name]} for {value}" for name, value in taken.items() if not _is_so(value, told.get(name))]
+    if guest.claims and not taken:
+        return "expected another configuration to be taken, seen nothing changed"
+    return f"expected the configuration to be what was taken, seen {'; '.join(wrong)}" if wrong else ""
+
+
+def _changes(guest: Guest, rings: bool) -> Mapping[str, tuple[object, Callable[[], bool | str]]]:
+    """Return what each part of the configuration is to be, by its name there, and what makes it so."""
+    others: dict[str, tuple[object, Callable[[], bool | str]]] = {}
+    if rings:
+        others["rings"] = (_RINGS, lambda: guest.set_rings(rx=_RINGS.rx, tx=_RINGS.tx))
+    return {
+        "MTU": (_MTU, lambda: guest.set_mtu(_MTU)),
+        **others,
+        **{str(kind): (values, partial(guest.change_settings, kind, values)) for kind, values in _SETTINGS.items()},
+    }
+
+
+def _is_so(wanted: object, told: object) -> bool:
+    """Whether what was told is as wanted; of settings, as far as they are told of."""
+    if isinstance(wanted, Mapping) and isinstance(told, Mapping):
+        return all(told.get(name, value) == value for name, value in wanted.items())
+    return told in (None, wanted)

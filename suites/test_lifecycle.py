@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 import pytest
 from scapy.layers.dhcp import BOOTP, DHCP
 from scapy.layers.inet import IP
-from scapy.layers.l2 import Ether
+from scapy.layers.l2 import ARP, Ether
 
 from harness.cell import Cell
 from harness.condition import condition, configure_unusually
@@ -46,6 +46,8 @@ ROUNDS_WITH_LINK = 4
 PAGE_KIB = 4
 SILENCE_S = 0.5
 STOPS = 3
+ANOTHER_MAC = "00:00:5e:00:53:a1"
+"""Of those for documentation (RFC 7042, 2.1.2)."""
 EVERYBODY = mac_octets(BROADCAST_MAC)
 
 Disturb = Callable[[Testbed], None]
@@ -115,6 +117,20 @@ def _is_set_up_when_opened(cell: Cell) -> bool:
     return cell.nic.family != "virtio"
 
 
+def _as_another(disturb: Disturb) -> Disturb:
+    """Have the NIC be another station while it is disturbed, and assert that it is the same one afterwards."""
+
+    def disturbed(bed: Testbed) -> None:
+        bed.guest.set_mac(ANOTHER_MAC)
+        disturb(bed)
+        answer = bed.wire.resolve(DUT.ip, ANSWER_DEADLINE_S)
+        seen = (bed.guest.mac(), answer and answer[ARP].hwsrc)
+        bed.guest.set_mac(DUT.mac)
+        assert seen == (ANOTHER_MAC,) * 2, f"expected the address {ANOTHER_MAC} told and answered with, seen {seen}"
+
+    return disturbed
+
+
 def _assert_answers(wire: Wire, when: str) -> None:
     """Assert that the DUT answers before the deadline."""
     assert answers(wire), f"expected an answer within {ANSWER_DEADLINE_S:g} s {when}, none"
@@ -134,6 +150,12 @@ def _as_before(bed: Testbed, when: str) -> Iterator[None]:
         changes = before.changes(condition(bed))
     assert not changes, f"{when}, {changes}"
     assert not warnings, f"expected no new warning about the DUT in the kernel log {when}, seen: {warnings[0]}"
+
+
+def _configure(guest: Guest, *, rings: bool = True) -> None:
+    """Give the DUT a configuration of the user's own, with its rings or without, and assert that it has it."""
+    problem = configure_unusually(guest, rings=rings)
+    assert not problem, problem
 
 
 def _assert_flooded(flood: Flood) -> None:
@@ -163,7 +185,7 @@ disturbances = pytest.mark.parametrize(
 )
 lasting = pytest.mark.parametrize(
     "disturb",
-    [_down_and_up, _reset_nic, _suspend, _stop_the_clock],
+    [_down_and_up, _as_another(_reset_nic), _as_another(_suspend), _stop_the_clock],
     ids=["down-and-up", "reset", "suspend", "stop"],
 )
 
@@ -192,7 +214,7 @@ def test_nic_is_as_before(testbed: Testbed, disturb: Disturb) -> None:
 @lasting
 def test_configuration_survives(testbed: Testbed, guest: Guest, disturb: Disturb) -> None:
     """A configuration of the user's own, with the MAC and IP addresses, outlasts the disturbance."""
-    configure_unusually(guest)
+    _configure(guest)
     with _as_before(testbed, "after the disturbance"):
         disturb(testbed)
 
@@ -202,7 +224,7 @@ def test_configuration_survives(testbed: Testbed, guest: Guest, disturb: Disturb
 )
 def test_down_and_up_under_traffic(testbed: Testbed, guest: Guest, wire: Wire) -> None:
     """An interface that is closed and opened 100 times under traffic is as before, and so is the kernel's memory."""
-    configure_unusually(guest)
+    _configure(guest)
     with _as_before(testbed, f"after {MANY_ROUNDS} rounds of down and up under traffic"):
         with flood_in_background(wire):
             guest.bounce(WARM_UP_ROUNDS)
@@ -230,7 +252,7 @@ def test_traffic_does_no_harm(testbed: Testbed, wire: Wire, disturb: Disturb) ->
 @requirement("82540EM 14.3", "82574L 4.6", "82576 4.5", "virtio 1.2 3.1.1", "NDIS OID_PNP_SET_POWER")
 def test_frames_that_come_while_the_system_sleeps_do_no_harm(testbed: Testbed, guest: Guest, wire: Wire) -> None:
     """A system that falls asleep while frames pour in, a thousand a second, has a NIC as before when it wakes."""
-    configure_unusually(guest)
+    _configure(guest, rings=False)
     with _as_before(testbed, "after sleep under traffic"), flood_in_background(wire, interval_s=0.001) as flood:
         guest.suspend(seconds=1)
     _assert_flooded(flood)
@@ -267,7 +289,7 @@ def test_driver_that_comes_again_leaves_nothing_behind(testbed: Testbed, guest: 
 @requirement("82576 4.2 FLR", "virtio 1.2 2.4", "Linux pci reset")
 def test_running_interface_recovers_from_a_function_reset(testbed: Testbed, guest: Guest) -> None:
     """A function that the system resets while its interface is up is set up again as before, without anybody's help."""
-    configure_unusually(guest)
+    _configure(guest)
     with _as_before(testbed, "after the function was reset"):
         assert guest.reset_function(), "expected the reset of the function to end, it did not"
 
@@ -276,7 +298,7 @@ def test_running_interface_recovers_from_a_function_reset(testbed: Testbed, gues
 @requirement("82576 4.2 FLR", "82540EM 14.3", "82574L 4.6", "82576 4.5")
 def test_interface_works_when_opened_after_a_function_reset(testbed: Testbed, guest: Guest) -> None:
     """A function that was reset while its interface was closed is as before when it is opened."""
-    configure_unusually(guest)
+    _configure(guest)
     with _as_before(testbed, "after the function was reset and the interface opened"):
         guest.set_up(False)
         assert guest.reset_function(), "expected the reset of the function to end, it did not"
@@ -384,7 +406,7 @@ def test_saved_machine_goes_on_under_traffic(testbed: Testbed, guest: Guest, wir
 
     Only what comes while there is no machine may be lost: all that came before is answered, and all that comes after.
     """
-    configure_unusually(guest)
+    _configure(guest)
     with _as_before(testbed, "after the machine was saved and restored"), conversation(wire) as talk:
         before = talk.go_on()
         save_and_restore(testbed)

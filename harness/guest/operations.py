@@ -22,9 +22,9 @@ ring_limits rings settings settings_lacking state statistics statistics_by_sourc
 LOOKING = frozenset(_LOOKING.split())
 """The operations that leave a guest as it is; any other may leave it another."""
 _SETTING = """
-add_vlan ask_for_vlan bounce change_settings generate identify join leave light_blinking open_interface remove_vlan
-reset_nic set_affinity set_all_multicast set_mac set_mtu set_offload set_promiscuous set_rings set_throttle set_up
-set_vlan_offload set_wake_events steer_transmission
+add_vlan ask_for_vlan bounce change_at_once change_settings generate identify join leave light_blinking open_interface
+remove_vlan reset_nic set_affinity set_all_multicast set_mac set_mtu set_offload set_promiscuous set_rings
+set_throttle set_up set_vlan_offload set_wake_events steer_transmission
 """
 SETTING = frozenset(_SETTING.split())
 """Those others that leave nothing but settings, which can be put back. What a driver goes through when it is loaded, or

@@ -1,6 +1,7 @@
 """Settings: what a driver lets its user choose, by kind and name."""
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from enum import StrEnum
 
 from harness.guest.operations import Operations
@@ -46,6 +47,13 @@ class SettingOperations(Operations):
     def features_overruled(self) -> frozenset[str]:
         """Return the features that are other than they were asked to be, because of another's state."""
         self._unsupported("features that depend on others")
+
+    def change_at_once(self) -> AbstractContextManager[None]:
+        """Wait for the link at the end of a block alone, and not after each change of a setting in it.
+
+        A guest that waits for it after each all the same is as good, only slower.
+        """
+        return nullcontext()
 
     def change_settings(self, kind: SettingKind, values: Mapping[str, int]) -> str:
         """Change settings of a kind; return why the driver refused, or "" once the link is up."""

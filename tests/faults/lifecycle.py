@@ -15,11 +15,19 @@ from tests.faults.cable import (
     repeat,
     typed,
 )
-from tests.faults.guest import in_guest
+from tests.faults.guest import in_guest, without
 from tests.faults.link import LATE_WARNING
 
 CLIENT_ADDRESS = 14 + 20 + 8 + 28
 """Where chaddr begins (RFC 2131, 2)."""
+
+
+SENDER = 14 + 8
+"""Where the sender's address begins (RFC 826)."""
+
+
+def is_answer_of_another(frame: bytes) -> bool:
+    return frame[12:14] == ARP and frame[SENDER : SENDER + 3] == b"\0\0\x5e"
 
 
 def is_dhcp_request(frame: bytes) -> bool:
@@ -108,6 +116,18 @@ FAULTS = (
         cell="igb/msix",
         tests=lifecycle("configuration_survives", "saved_machine_goes_on_under_traffic"),
         tampered=in_guest(LATER_MTU),
+    ),
+    Fault(
+        "rings stay as they are, though they are said to be changed",
+        cell="igb/msix",
+        tests=lifecycle("configuration_survives"),
+        tampered=in_guest(without("ethtool", "-G*")),
+    ),
+    Fault(
+        "the NIC answers with another address than it was given",
+        cell="igb/msix",
+        tests=lifecycle("configuration_survives[reset]", "configuration_survives[suspend]"),
+        cable=changes(is_answer_of_another, garble(SENDER + 5), FROM),
     ),
     Fault(
         "an echo is answered twice",
