@@ -221,6 +221,7 @@ def restart(bed: Testbed) -> None:
     bed.log_out()
     wait_ready(bed, heard)
     bed.vm.monitor.forget_fate()
+    wait_for_endpoint(bed, heard)
 
 
 def settle(bed: Testbed, deadline_s: float = SETTLE_DEADLINE_S) -> None:
