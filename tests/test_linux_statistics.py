@@ -1,6 +1,7 @@
 """Linux's statistics are read from what its tools really print."""
 
 from harness.guest import netdev_statistics
+from harness.guest.linux_memory import parse_without_memory
 from harness.guest.linux_statistics import (
     by_queue,
     errors_among,
@@ -118,3 +119,18 @@ def test_counters_of_errors_are_told_by_their_names() -> None:
         "tx carrier_errors": 0,
         "tx collisions": 0,
     }
+
+
+WITHOUT_MEMORY = """NIC statistics:
+     rx_packets: 4
+     alloc_rx_buff_failed: 21
+     rx_queue_0_drops: 7
+     rx_queue_0_alloc_failed: 3
+     rx0_drops: 5860
+     rx0_xdp_drops: 9
+"""
+
+
+def test_receptions_without_memory_are_those_that_drivers_count() -> None:
+    assert parse_without_memory(WITHOUT_MEMORY) == 21 + 7 + 3 + 5860
+    assert parse_without_memory(ETHTOOL) is None

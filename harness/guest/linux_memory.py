@@ -1,5 +1,6 @@
 """Little memory on Linux, by a file in memory, and none, by a reserve that is larger than all there is."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -42,6 +43,19 @@ this one, as they are before a snapshot of the system; that also keeps the kerne
 (kernel/power/process.c, freeze_processes). What the kernel does in interrupts goes on."""
 
 
+def parse_without_memory(text: str) -> int | None:
+    """Add up what `ethtool -S` says of buffers that could not be had, and of frames dropped for want of one; or None.
+
+    From e1000, e1000e and igbvf; igb; virtio_net of 6.12 and of 6.1:
+             alloc_rx_buff_failed: 21
+             rx_queue_0_alloc_failed: 3
+             rx0_drops: 5860
+             rx_queue_0_drops: 7
+    """
+    found = re.findall(r"^\s*(?:\w*alloc\w*_failed|rx(?:_queue_)?\d+_drops): (\d+)$", text, re.MULTILINE)
+    return sum(map(int, found)) if found else None
+
+
 class LinuxMemory(LinuxSystem, MemoryOperations):
     """The kernel's memory: that of a guest which is the tests' own, for a host in a lab may have more to do."""
 
@@ -64,6 +78,13 @@ class LinuxMemory(LinuxSystem, MemoryOperations):
             yield
         finally:
             self._ssh.check(f"$(command -v umount || echo busybox umount) {_PLACE}")
+
+    def receptions_without_memory(self) -> int:
+        """Ask ethtool."""
+        told = parse_without_memory(self._ssh.run(f"ethtool -S {self.interface}").stdout)
+        if told is None:
+            raise Unsupported("how often a driver got no memory: this one does not tell")
+        return told
 
     def starve(self) -> bool:
         """Raise the kernel's reserve above all memory there is, while all programs are frozen."""

@@ -19,3 +19,7 @@ class MemoryOperations(Operations):
             Whether one that was made at the end of it failed.
         """
         self._unsupported("failing requests for memory")
+
+    def receptions_without_memory(self) -> int:
+        """Return how often the DUT's driver has got no memory to receive into, as it counts that itself."""
+        self._unsupported("how often a driver got no memory")

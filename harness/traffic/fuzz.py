@@ -6,7 +6,7 @@ happens to be valid must not change what the DUT knows of its neighbour. So howe
 
 import random
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from ipaddress import ip_address
 from types import MappingProxyType
 
@@ -16,7 +16,7 @@ from scapy.utils import checksum
 
 from harness.endpoint.base import padded
 from harness.station import BROADCAST_MAC, DUT, solicited_node
-from harness.traffic.frames import BACKGROUND, LONGEST_FRAME, SEED, arp_frame, mac_octets
+from harness.traffic.frames import BACKGROUND, LENGTHS, LONGEST_FRAME, SEED, arp_frame, mac_octets
 
 _ARP, _IPV4, _IPV6 = 0x0806, 0x0800, 0x86DD
 _ICMP, _TCP, _UDP, _FRAGMENT, _ICMPV6, _SCTP = 1, 6, 17, 44, 58, 132
@@ -65,6 +65,12 @@ def fuzzed(kind: str, count: int) -> list[bytes]:
     """
     source = Random(f"{SEED} {kind}")
     return [*_introductions(), *(KINDS[kind](source) for _ in range(count))]
+
+
+def owed(frames: Iterable[bytes]) -> int:
+    """Return how many of the frames every NIC has to take: of a legal length, to its own address and in no VLAN."""
+    own, tag = mac_octets(DUT.mac), struct.pack("!H", _TAG_TYPES[0])
+    return sum(one[:6] == own and len(one) in LENGTHS and one[12:14] != tag for one in frames)
 
 
 def _introductions() -> Iterator[bytes]:

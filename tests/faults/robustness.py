@@ -1,10 +1,15 @@
 """NICs that are not what they were, guests in which something stays behind, and storms that are none."""
 
 from harness.fault import Fault
-from tests.faults.cable import EXPERIMENT, FROM, TO, changes, garble, typed
+from tests.faults.cable import EXPERIMENT, FROM, TO, changes, garble, is_of_a_flood, lose, typed
 from tests.faults.guest import in_guest
 from tests.faults.link import LATE_WARNING
 from tests.faults.statistics import in_netlink
+
+
+def is_random(frame: bytes) -> bool:
+    """Whether one of the strangers sent it who send all random frames."""
+    return frame[6:10] == b"\x52\x54\x02\0"
 
 
 def robustness(*names: str) -> tuple[str, ...]:
@@ -70,6 +75,24 @@ FAULTS = (
         cell="igb/msix",
         tests=robustness("failing_requests_for_memory_do_no_harm"),
         tampered=in_guest("echo 'echo granted' | instead python3"),
+    ),
+    Fault(
+        "requests for memory are said to fail, and none does",
+        cell="igb/msix",
+        tests=robustness("failing_requests_for_memory_do_no_harm"),
+        tampered=in_guest("echo 'echo refused' | instead python3"),
+    ),
+    Fault(
+        "random frames are lost on their way",
+        cell="igb/msix",
+        tests=robustness("random_frames_do_no_harm", "random_frames_leave_nothing_behind"),
+        cable=changes(is_random, lose, TO),
+    ),
+    Fault(
+        "requests from the wire's own address never come",
+        cell="igb/msix",
+        tests=robustness("link_storm_does_no_harm", "link_storm_is_counted_sensibly"),
+        cable=changes(is_of_a_flood, lose, TO),
     ),
     Fault(
         "no interrupt of the storm is counted",
