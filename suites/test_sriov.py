@@ -214,10 +214,11 @@ def test_number_is_not_changed_while_functions_are_enabled(
 def test_functions_come_and_go_under_traffic(testbed: Testbed, guest: Guest, wire: Wire, cell: Cell) -> None:
     """As many functions as asked for come and go under a flood; the physical one works, and no warning is logged."""
     with testbed.new_warnings() as warnings:
-        with flood_in_background(wire):
+        with flood_in_background(wire) as flood:
             for count in (cell.nic.virtual_functions, 0) * ROUNDS:
                 _enable(guest, count)
                 _assert_count(testbed, count, f"after {count} were asked for under traffic")
+        assert flood.answered, "expected requests answered while functions came and went, none was"
         _assert_answers(wire, "in the end")
     assert not warnings, f"expected no new warning about the DUT in the kernel log, seen: {warnings[0]}"
 
@@ -244,9 +245,10 @@ def test_functions_in_use_can_be_disabled(testbed: Testbed, guest: Guest, wire: 
     cable, _, *functions = _ports(guest, wire)
     before = guest.function_interfaces()
     frames = [_one_frame(cable.mac, function.mac) for function in functions]
-    with flood_in_background(wire), load(wire, frames):
+    with flood_in_background(wire) as flood, load(wire, frames):
         deaf = [function.name for function, frame in zip(functions, frames, strict=True) if not hears(function, frame)]
         _enable(guest, 0)
+    assert flood.answered, "expected requests answered beside the functions' frames, none was"
     assert not deaf, f"expected each virtual function to get the frames to its address, {', '.join(deaf)} got none"
     seen = (before, guest.function_interfaces())
     assert seen == (2, 0), f"expected 2 interfaces of virtual functions and then none, seen {seen}"
