@@ -142,9 +142,14 @@ def test_receive_vector_rises_when_its_queue_is_used_and_only_then(testbed: Test
 
 
 @applies_to(_has_vector_per_queue)
-@requirement("82574L 7.4.2", "82576 7.3", "virtio 1.2 5.1.6.2")
+@requirement("82574L 7.4.2", "82576 7.3", "virtio 1.2 5.1.6.2", "virtio 1.2 2.7.7.1")
 def test_transmit_vector_rises_when_its_queue_is_used_and_only_then(testbed: Testbed, guest: Guest, cell: Cell) -> None:
-    """Frames sent through one transmit queue interrupt on that queue's vector and on no other transmit vector."""
+    """Frames sent through one transmit queue interrupt on that queue's vector and on no other transmit vector.
+
+    Each burst of them does so under Intel's drivers, which ask for it. A virtio driver may find by itself that frames
+    have left, and ask to be told when most have (2.7.7.1), as Linux's does: of its bursts at least one interrupts.
+    """
+    least = 1 if cell.nic.family == "virtio" else BURSTS
     transmit = guest.queue_vectors("tx")
     assert len(transmit) == cell.known_queues().tx, f"expected a vector for each transmit queue, seen {transmit}"
     guest.steer_transmission()
@@ -155,7 +160,9 @@ def test_transmit_vector_rises_when_its_queue_is_used_and_only_then(testbed: Tes
                     guest.endpoint().send(*broadcast_frames(b"from one queue", 16), cpu=queue)
                     assert len(seen.wait(16)) == 16, f"expected 16 frames from transmit queue {queue}"
         counts = {other: observed.delivery.messages.get(other, 0) for other in transmit.values()}
-        assert counts.pop(vector) >= BURSTS, f"expected vector {vector} for each burst, delivered: {observed.delivery}"
+        assert counts.pop(vector) >= least, (
+            f"expected vector {vector} for at least {least} of {BURSTS} bursts, delivered: {observed.delivery}"
+        )
         assert all(count <= unasked(observed) for count in counts.values()), (
             f"expected transmit queue {queue} to use vector {vector} alone, delivered: {observed.delivery}"
         )
