@@ -52,7 +52,7 @@ def remains(run: Run) -> list[object]:
 
 @pytest.fixture
 def old_qemu(tmp_path: Path) -> Path:
-    version = {"qemu": {"micro": 22, "minor": 2, "major": 7}, "package": "Debian 1:7.2+dfsg-7+deb12u18"}
+    version = {"qemu": {"micro": 19, "minor": 2, "major": 5}, "package": "Debian 1:5.2+dfsg-11+deb11u5"}
     greeting = json.dumps({"QMP": {"version": version, "capabilities": []}})
     program = tmp_path / "qemu-system-x86_64"
     program.write_text(f"#!/bin/sh\necho {shlex.quote(greeting)}\n")
