@@ -108,6 +108,10 @@ def read_register(testbed: Testbed, register: Register, words: int = 1, *, numbe
     return b"".join(word.to_bytes(4, "little") for word in found)
 
 
+def _value(testbed: Testbed, register: Register, *, number: int = 0) -> int:
+    return int.from_bytes(read_register(testbed, register, number=number), "little")
+
+
 def await_change(testbed: Testbed, register: Register, before: bytes) -> bytes:
     """Return what a register holds as soon as that is not what it held before, or at the deadline."""
     end = time.monotonic() + CHANGE_DEADLINE_S
@@ -120,7 +124,7 @@ def dumpable_registers(testbed: Testbed) -> dict[str, int]:
     """Return those of the DUT's single registers of 32 bits that stay as they are while nothing is changed."""
     names = (Register.CTRL, Register.STATUS, Register.RCTL, Register.TCTL, Register.RDLEN, Register.TDLEN)
     known = [name for name in names if name in _OFFSETS.get(testbed.cell.nic.name, {})]
-    return {name: int.from_bytes(read_register(testbed, name), "little") for name in known}
+    return {name: _value(testbed, name) for name in known}
 
 
 def interrupt_interval_us(testbed: Testbed, vector: int) -> float:
@@ -140,20 +144,20 @@ def shows_link(testbed: Testbed) -> bool:
         bar, offset = _VIRTIO_CONFIGURATION
         (word,) = read_memory(testbed.vm.monitor, testbed.bar(bar) + offset + 4, 1)
         return bool(word >> 16 & 1)
-    return bool(int.from_bytes(read_register(testbed, Register.STATUS), "little") & _LINK_UP)
+    return bool(_value(testbed, Register.STATUS) & _LINK_UP)
 
 
 def pause_programmed(testbed: Testbed) -> tuple[bool, bool]:
     """Return whether the MAC obeys pause frames, and whether it sends them: CTRL.RFCE and CTRL.TFCE."""
-    control = int.from_bytes(read_register(testbed, Register.CTRL), "little")
+    control = _value(testbed, Register.CTRL)
     return bool(control & 1 << 27), bool(control & 1 << 28)
 
 
 def longest_frame_programmed(testbed: Testbed) -> int:
     """Return the octets of the longest frame that the MAC takes, without FCS: RLPML, with long packets enabled."""
-    if not int.from_bytes(read_register(testbed, Register.RCTL), "little") & _RCTL_LPE:
+    if not _value(testbed, Register.RCTL) & _RCTL_LPE:
         raise Unsupported("a limit in RLPML: this driver does not enable long packets")
-    return (int.from_bytes(read_register(testbed, Register.RLPML), "little") & 0x3FFF) - _FCS
+    return (_value(testbed, Register.RLPML) & 0x3FFF) - _FCS
 
 
 def rings_programmed(testbed: Testbed) -> Rings:
@@ -166,8 +170,7 @@ def rings_programmed(testbed: Testbed) -> Rings:
             for queue in (0, 1)
         )
     else:
-        registers = (read_register(testbed, register) for register in (Register.RDLEN, Register.TDLEN))
-        sizes = (int.from_bytes(octets, "little") // _DESCRIPTOR for octets in registers)
+        sizes = (_value(testbed, register) // _DESCRIPTOR for register in (Register.RDLEN, Register.TDLEN))
     return Rings(*sizes)
 
 
@@ -185,12 +188,11 @@ def queues_enabled(testbed: Testbed, vf: int) -> tuple[list[int], list[int]]:
     """Return which of the two receive queues, and of the two transmit queues, of a virtual function's pool are on."""
 
     def enabled(register: Register) -> list[int]:
-        words = (read_register(testbed, register, number=vf + queue * _POOLS) for queue in (0, 1))
-        return [queue for queue, octets in enumerate(words) if int.from_bytes(octets, "little") & _QUEUE_ENABLE]
+        return [queue for queue in (0, 1) if _value(testbed, register, number=vf + queue * _POOLS) & _QUEUE_ENABLE]
 
     return enabled(Register.RXDCTL), enabled(Register.TXDCTL)
 
 
 def frames_given(testbed: Testbed, vf: int) -> int:
     """Return how many frames the device has given to a virtual function so far."""
-    return int.from_bytes(read_register(testbed, Register.VFGPRC, number=vf), "little")
+    return _value(testbed, Register.VFGPRC, number=vf)
