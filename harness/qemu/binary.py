@@ -17,13 +17,14 @@ from packaging.version import Version
 from harness import debian
 from harness.cache import publish
 from harness.errors import InputError, NicproofError
+from harness.nic import CATALOGUE
 
 _log = logging.getLogger(__name__)
 
 LEAST = Version("7.2")
 """The first QEMU that takes an end of a socket pair for the DUT's cable ("-netdev dgram")."""
-WITH_ALL_MODELS = Version("8.0")
-"""The first with the igb model: an older one is used only if the user names it."""
+WITH_ALL_MODELS = max(model.since for model in CATALOGUE.values() if model.since is not None)
+"""An older one is used only if the user names it."""
 
 _NAME = "qemu-system-x86_64"
 _PACKAGES = ("qemu-system-x86", "qemu-utils")
