@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from harness.endpoint.base import Capture
 from harness.endpoint.wire import Wire
 from harness.station import DUT, WIRE
-from harness.traffic.exchange import DEADLINE_S, IN_FLIGHT
+from harness.traffic.exchange import DEADLINE_S, IN_FLIGHT, comes
 from harness.traffic.frames import IPV4, SEED, blanked, difference, echo_frame
 from harness.traffic.stimulus import LOAD_INTERVAL_S, in_background
 
@@ -77,11 +77,8 @@ class Conversation:
 
     def _await_reply(self, number: int) -> None:
         """Wait for a reply, or for one behind it: then it does not come any more."""
-        wanted, looked_at = number.to_bytes(2, "big"), 0
-        while len(came := self._replies.wait(looked_at + 1, DEADLINE_S)) > looked_at:
-            if any(reply[_NUMBER] >= wanted for reply in came[looked_at:]):
-                return
-            looked_at = len(came)
+        wanted = number.to_bytes(2, "big")
+        comes(self._replies, lambda reply: reply[_NUMBER] >= wanted)
 
     def what_fails(self, first: int = 0, last: int = 0) -> str:
         """Say what is wrong with the replies: each is due once, whole and in order.

@@ -137,6 +137,16 @@ def _last_one(like: bytes) -> bytes:
     return like[: header_octets(like)] + b"the last one".ljust(SHORTEST_FRAME - HEADER, b"\0")
 
 
+def comes(seen: Capture, wanted: Callable[[bytes], bool]) -> bool:
+    """Wait for a frame that is wanted; return whether it comes before nothing comes any more."""
+    looked_at = 0
+    while len(came := seen.wait(looked_at + 1, DEADLINE_S)) > looked_at:
+        if any(wanted(one) for one in came[looked_at:]):
+            return True
+        looked_at = len(came)
+    return False
+
+
 def up_to(last: bytes, seen: Capture) -> list[bytes]:
     """Return what was captured once `last` is there, or nothing more comes."""
     received = seen.wait(1, DEADLINE_S)

@@ -12,7 +12,7 @@ from harness.endpoint.base import Capture, Endpoint
 from harness.endpoint.cable import Direction
 from harness.endpoint.wire import Wire
 from harness.guest.base import Guest
-from harness.traffic.exchange import DEADLINE_S, ends
+from harness.traffic.exchange import comes, ends
 from harness.traffic.frames import HEADER, LOCAL_EXPERIMENT, SEED, difference, frame
 from harness.traffic.stimulus import LOAD_INTERVAL_S, in_background
 
@@ -38,12 +38,8 @@ class Stream:
 
     def goes_on(self) -> bool:
         """Wait for a frame that is sent from now on; return whether it comes before nothing comes any more."""
-        first, looked_at = len(self._sent).to_bytes(4, "big"), 0
-        while len(came := self._seen.wait(looked_at + 1, DEADLINE_S)) > looked_at:
-            if any(one[_NUMBER] >= first for one in came[looked_at:]):
-                return True
-            looked_at = len(came)
-        return False
+        first = len(self._sent).to_bytes(4, "big")
+        return comes(self._seen, lambda one: one[_NUMBER] >= first)
 
     def alterations(self) -> str:
         """Say what has come that was not sent, or not in this order, or came twice; empty if nothing has."""
