@@ -1,7 +1,7 @@
 """Linux's statistics are read from what its tools really print."""
 
 from harness.guest import netdev_statistics
-from harness.guest.linux_memory import parse_without_memory
+from harness.guest.linux_memory import without_memory
 from harness.guest.linux_statistics import (
     by_queue,
     errors_among,
@@ -132,5 +132,5 @@ WITHOUT_MEMORY = """NIC statistics:
 
 
 def test_receptions_without_memory_are_those_that_drivers_count() -> None:
-    assert parse_without_memory(WITHOUT_MEMORY) == 21 + 7 + 3 + 5860
-    assert parse_without_memory(ETHTOOL) is None
+    assert without_memory(parse_named(WITHOUT_MEMORY)) == 21 + 7 + 3 + 5860
+    assert without_memory(parse_named(ETHTOOL)) is None

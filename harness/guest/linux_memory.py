@@ -1,10 +1,11 @@
 """Little memory on Linux, by a file in memory, and none, by a reserve that is larger than all there is."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from harness.errors import Unsupported
+from harness.guest.linux_statistics import parse_named
 from harness.guest.linux_system import LinuxSystem
 from harness.guest.memory import MemoryOperations
 
@@ -43,7 +44,10 @@ this one, as they are before a snapshot of the system; that also keeps the kerne
 (kernel/power/process.c, freeze_processes). What the kernel does in interrupts goes on."""
 
 
-def parse_without_memory(text: str) -> int | None:
+_WITHOUT_MEMORY = re.compile(r"\w*alloc\w*_failed|rx(?:_queue_)?\d+_drops")
+
+
+def without_memory(values: Mapping[str, int]) -> int | None:
     """Add up what `ethtool -S` says of buffers that could not be had, and of frames dropped for want of one; or None.
 
     From e1000, e1000e and igbvf; igb; virtio_net of 6.12 and of 6.1:
@@ -52,8 +56,8 @@ def parse_without_memory(text: str) -> int | None:
              rx0_drops: 5860
              rx_queue_0_drops: 7
     """
-    found = re.findall(r"^\s*(?:\w*alloc\w*_failed|rx(?:_queue_)?\d+_drops): (\d+)$", text, re.MULTILINE)
-    return sum(map(int, found)) if found else None
+    found = [value for name, value in values.items() if _WITHOUT_MEMORY.fullmatch(name)]
+    return sum(found) if found else None
 
 
 class LinuxMemory(LinuxSystem, MemoryOperations):
@@ -81,7 +85,7 @@ class LinuxMemory(LinuxSystem, MemoryOperations):
 
     def receptions_without_memory(self) -> int:
         """Ask ethtool."""
-        told = parse_without_memory(self._ssh.run(f"ethtool -S {self.interface}").stdout)
+        told = without_memory(parse_named(self._ssh.run(f"ethtool -S {self.interface}").stdout))
         if told is None:
             raise Unsupported("how often a driver got no memory: this one does not tell")
         return told
