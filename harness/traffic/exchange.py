@@ -28,10 +28,10 @@ DEADLINE_S = 20.0
 IN_FLIGHT = 8
 """Requests. Stacks limit how many replies may wait to leave: iPXE to 15; Linux to 132,224 octets with overhead,
 which are 57 full frames (net/ipv4/icmp.c), counted until the driver has seen that they left."""
-UNANSWERED_S = 3.0
+UNANSWERED_S = 10.0
 """When a stack is taken to have left an echo request unanswered, and is asked again."""
-PATIENCE = 5
-"""How often that may be."""
+REQUESTS_PER_LAPSE = 320
+"""It may do that once, and once more for so many: a NIC that loses frames does it more often."""
 IN_RING = 100
 """Frames; well below any driver's default receive ring, for a NIC may drop what comes when a queue has no descriptor
 (82576 7.1.10: the other queues go on)."""
@@ -221,19 +221,21 @@ def exchange_every_echo(wire: Wire, family: Family, data: Sequence[bytes]) -> tu
     nothing of the NIC: it is asked once more when the others are done.
     """
     requests, due = _requests_and_replies(family, data)
-    # Whatever identifier a reply has: one that is asked for again because its own came garbled would hide that.
-    with wire.capture(family.is_icmp(family.reply)) as replies:
+    patience = 1 + len(requests) // REQUESTS_PER_LAPSE
+    # Whatever identifier a reply to us has: one that is asked for again because its own came garbled would hide that.
+    is_reply, is_echo, us = family.is_icmp(family.reply), family.is_echo(family.reply), mac_octets(WIRE.mac)
+    with wire.capture(lambda seen: is_echo(seen) or (is_reply(seen) and seen[:6] == us)) as replies:
         unanswered = count = 0
         for first in range(0, len(requests), IN_FLIGHT):
             some = requests[first : first + IN_FLIGHT]
             wire.send(*some)
             expected, count = count + len(some), len(replies.wait(count + len(some), UNANSWERED_S))
             unanswered += count < expected
-            if unanswered > PATIENCE:
+            if unanswered > patience:
                 break
         came = {blanked(reply) for reply in replies.wait(count)}
         for request, reply in zip(requests, due, strict=True):
-            if unanswered and unanswered <= PATIENCE and reply not in came:
+            if unanswered and unanswered <= patience and reply not in came:
                 wire.send(request)
                 count, before = len(replies.wait(count + 1, DEADLINE_S)), count
                 if count == before:

@@ -14,7 +14,7 @@ from harness.endpoint.wire import Wire
 from harness.guest.base import Guest
 from harness.station import DUT, WIRE
 from harness.testbed import Testbed
-from harness.traffic.exchange import carry, exchange_echoes
+from harness.traffic.exchange import carry, exchange_every_echo
 from harness.traffic.frames import (
     IPV4,
     IPV6,
@@ -62,13 +62,16 @@ def what_fails_as_seen(bed: Testbed) -> str:
 
 
 def what_fails_of_echoes(wire: Wire, families: Iterable[Family]) -> str:
-    """Say what the DUT fails to do that needs nobody inside it: answer, or return echoes of all sizes."""
+    """Say what the DUT fails to do that needs nobody inside it: answer, or return echoes of all sizes.
+
+    What it owes others may still wait to leave: one request may have to be asked again for that.
+    """
     if not answers(wire):
         return _NO_ANSWER
     for family in families:
         if not _answers(wire, _echo(family)):
             return f"expected an echo over {family} within {ANSWER_DEADLINE_S:g} s, none came"
-        if wrong := difference(*exchange_echoes(wire, family, random_payloads(_SIZES_OF_ECHOES))):
+        if wrong := difference(*exchange_every_echo(wire, family, random_payloads(_SIZES_OF_ECHOES))):
             return f"of echoes over {family}, {wrong}"
     return ""
 
