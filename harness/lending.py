@@ -22,15 +22,10 @@ WORTH_S = 2.0
 """What takes longer to be put back on a cell is not tried again: a new guest, made meanwhile, is there sooner."""
 
 
-def cell_parameter(item: pytest.Item) -> object:
-    """Return what a test of the suites has in the place of its cell; None for any other test."""
-    callspec = getattr(item, "callspec", None)
-    return callspec.params.get("cell") if callspec else None
-
-
 def cell_of(item: pytest.Item) -> Cell | None:
     """Return the cell that a test of the suites runs on; None for any other test."""
-    cell = cell_parameter(item)
+    callspec = getattr(item, "callspec", None)
+    cell = callspec.params.get("cell") if callspec else None
     return cell if isinstance(cell, Cell) else None
 
 

@@ -16,7 +16,7 @@ from harness.errors import ImageAbsent, InputError, NicproofError
 from harness.guest.base import Guest
 from harness.lab import LabSupply
 from harness.launcher import Launcher
-from harness.lending import cell_of, cell_parameter
+from harness.lending import cell_of
 from harness.own import refuse_untested, with_own
 from harness.profile import AbsentImage, Profile
 from harness.profile_file import load_profile
@@ -83,8 +83,6 @@ class Bench:
     supply: Supply
 
 
-NOWHERE = object()
-"""Stands for the cell of a test that applies to none: pytest would make a skip of an empty parameter set."""
 BENCH = pytest.StashKey[Bench]()
 EXAMINER = pytest.StashKey[Examiner]()
 
@@ -186,20 +184,18 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Make each test of the suites once for every cell that it applies to."""
+    """Make each test of the suites once for every cell of the run."""
     if "cell" not in metafunc.fixturenames:
         return
     if BENCH not in metafunc.config.stash:
         raise pytest.UsageError("the suites need a guest: add --profile NAME (such as linux) or --profile FILE")
-    rules = [mark.args[0] for mark in metafunc.definition.iter_markers("applies_to")]
-    cells = [cell for cell in metafunc.config.stash[BENCH].cells if all(rule(cell) for rule in rules)]
-    params = [pytest.param(cell, id=cell.id) for cell in cells] or [pytest.param(NOWHERE, id="nowhere")]
+    params = [pytest.param(cell, id=cell.id) for cell in metafunc.config.stash[BENCH].cells]
     metafunc.parametrize("cell", params, scope="session")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the cells one after the other; a test that applies to none of them does not exist."""
-    items[:] = [item for item in items if cell_parameter(item) is not NOWHERE and _applies(item)]
+    """Run the cells one after the other; a test that is not about a cell does not exist there."""
+    items[:] = [item for item in items if _applies(item)]
     order: dict[Cell, int] = {}
 
     def place(item: pytest.Item) -> int:
@@ -210,7 +206,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _applies(item: pytest.Item) -> bool:
-    """Return whether a test's cell is one that its parameters are about."""
+    """Return whether a test's cell is one that it, and its parameters, are about."""
     cell = cell_of(item)
     return cell is None or all(mark.args[0](cell) for mark in item.iter_markers("applies_to"))
 
