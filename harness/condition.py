@@ -50,6 +50,13 @@ def condition(bed: Testbed) -> Condition:
     return Condition(vectors, _configuration(guest))
 
 
+def held_kib(guest: Guest, most: int | None = None) -> int:
+    """Return the memory that the DUT's kernel holds (see `LifecycleOperations`), or 0 where nobody can tell."""
+    with suppress(Unsupported):
+        return guest.kernel_memory_kib(most)
+    return 0
+
+
 def _configuration(guest: Guest) -> Mapping[str, object]:
     questions: Mapping[str, Callable[[], object]] = {
         "MTU": guest.mtu,

@@ -12,7 +12,7 @@ lives on. What needs nobody inside the guest is asked of every guest.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 import pytest
 from scapy.layers.dhcp import BOOTP, DHCP
@@ -20,7 +20,7 @@ from scapy.layers.inet import IP
 from scapy.layers.l2 import ARP, Ether
 
 from harness.cell import Cell
-from harness.condition import condition, configure_unusually
+from harness.condition import condition, configure_unusually, held_kib
 from harness.endpoint.cable import Direction
 from harness.endpoint.checksum import wrong_checksums
 from harness.endpoint.wire import Wire
@@ -171,18 +171,12 @@ def _assert_flooded(flood: Flood) -> None:
     assert flood.answered, "expected requests answered before the disturbance, none was"
 
 
-def _held_kib(guest: Guest) -> int:
-    """Return what the kernel holds, or 0 where nobody tells: closing and opening is to be tested there too."""
-    with suppress(Unsupported):
-        return guest.kernel_memory_kib()
-    return 0
-
-
-def _assert_held(grown_kib: int, rounds: int) -> None:
+def _assert_no_more_held(guest: Guest, before_kib: int, rounds: int) -> None:
     """Assert that in some rounds the kernel's memory has grown by no more than a page in each, or than it varies."""
     bound = max(rounds, LEAST_PAGES) * PAGE_KIB
-    assert grown_kib <= bound, (
-        f"expected the kernel's memory to grow by at most {bound} KiB in {rounds} rounds, seen {grown_kib}"
+    grown = held_kib(guest, before_kib + bound) - before_kib
+    assert grown <= bound, (
+        f"expected the kernel's memory to grow by {bound} KiB at most in {rounds} rounds, seen {grown}"
     )
 
 
@@ -236,13 +230,12 @@ def test_down_and_up_under_traffic(testbed: Testbed, guest: Guest, wire: Wire) -
     with _as_before(testbed, f"after {MANY_ROUNDS} rounds of down and up under traffic"):
         with flood_in_background(wire):
             guest.bounce(WARM_UP_ROUNDS)
-        before, under_traffic = _held_kib(guest), 0
+        before, under_traffic = held_kib(guest), 0
         with flood_in_background(wire) as flood:
             for _ in range(ROUNDS_WITH_LINK):
                 under_traffic += flood.goes_on()
                 guest.bounce(MANY_ROUNDS // ROUNDS_WITH_LINK)
-        grown = _held_kib(guest) - before
-    _assert_held(grown, MANY_ROUNDS)
+        _assert_no_more_held(guest, before, MANY_ROUNDS)
     assert under_traffic == ROUNDS_WITH_LINK, (
         f"expected requests answered before each of {ROUNDS_WITH_LINK} times, seen before {under_traffic}"
     )
@@ -290,9 +283,8 @@ def test_driver_that_comes_again_leaves_nothing_behind(testbed: Testbed, guest: 
     guest.set_up_again()
     with _as_before(testbed, f"after {ROUNDS} rounds more"):
         again(guest, ROUNDS)
-        grown = guest.kernel_memory_kib() - before
+        _assert_no_more_held(guest, before, ROUNDS)
         guest.set_up_again()
-    _assert_held(grown, ROUNDS)
 
 
 @requirement("82576 4.2 FLR", "virtio 1.2 2.4", "Linux pci reset")

@@ -42,6 +42,10 @@ class LifecycleOperations(Operations):
         """Have the system restart its machine, as its own programs do; returns as soon as it has begun to."""
         self._unsupported("restarting the system")
 
-    def kernel_memory_kib(self) -> int:
-        """Return the memory that the system's kernel holds for itself and cannot give back, in KiB."""
+    def kernel_memory_kib(self, most: int | None = None) -> int:
+        """Return the memory that the system's kernel holds for itself and cannot give back, in KiB.
+
+        Args:
+            most: if it is more than so many, the kernel is given some seconds to give back what it keeps in reserve.
+        """
         self._unsupported("the kernel's memory")
