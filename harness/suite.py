@@ -54,7 +54,7 @@ _ONE_FOR_EACH_DRIVER = ("e1000", "e1000e", "igb", "virtio-net")
 """But for igbvf, which is some fifteen seconds away when it wakes."""
 
 
-def _stands_for_its_driver(cell: Cell) -> bool:
+def stands_for_its_driver(cell: Cell) -> bool:
     """Whether what costs seconds is to be asked of a cell: of each driver once, in the mode that it is used in most."""
     mode = InterruptMode.MSIX if cell.nic.msix_vectors else InterruptMode.INTX
     return cell.mode is mode and cell.nic.name in _ONE_FOR_EACH_DRIVER
@@ -64,6 +64,6 @@ _DOWN_AND_UP, _RESET = pytest.param(_down_and_up, id="down-and-up"), pytest.para
 after_down_and_up_and_reset = pytest.mark.parametrize("disturb", [_DOWN_AND_UP, _RESET])
 """Run a test twice: `disturb` closes and opens the interface, or has the driver reset the NIC."""
 after_sleep_as_well = pytest.mark.parametrize(
-    "disturb", [_DOWN_AND_UP, _RESET, pytest.param(_sleep, id="sleep", marks=applies_to(_stands_for_its_driver))]
+    "disturb", [_DOWN_AND_UP, _RESET, pytest.param(_sleep, id="sleep", marks=applies_to(stands_for_its_driver))]
 )
 """Run it a third time, after a sleep: a driver without a reset of its own sets its NIC up anew only there."""

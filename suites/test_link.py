@@ -17,7 +17,7 @@ from harness.guest.base import Guest
 from harness.readiness import reboot
 from harness.registers import shows_link
 from harness.station import DUT, WIRE
-from harness.suite import applies_to, requirement
+from harness.suite import applies_to, requirement, stands_for_its_driver
 from harness.testbed import Testbed
 from harness.traffic.exchange import carry
 from harness.traffic.frames import LOCAL_EXPERIMENT, arp_frame, difference, frame, random_payloads
@@ -256,7 +256,7 @@ def test_driver_loaded_without_a_cable_has_no_link(testbed: Testbed, guest: Gues
     _assert_answers(wire, "after the cable was plugged in")
 
 
-@applies_to(lambda cell: not cell.nic.virtual_function)  # which nobody has made yet when the machine starts
+@applies_to(stands_for_its_driver)  # but for a virtual function, which nobody has made yet when the machine starts
 @requirement("82540EM 13.4.2", "82574L 10.2.2.2", "82576 8.2.2", "virtio 1.2 5.1.4")
 def test_machine_that_starts_without_a_cable_has_no_link(testbed: Testbed, guest: Guest) -> None:
     """A machine that starts with the cable out has no link and warns of nothing; with the cable in, all crosses."""
