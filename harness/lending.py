@@ -121,25 +121,26 @@ class Lender:
 
         Args:
             bed: the present test's.
-            outcome: how that ended: passed, or failed by a known deviation; one that is skipped half-way leaves what it
-                has begun, such as a queue full of frames.
+            outcome: how that ended: passed, or failed by a known deviation; one that is skipped half-way, when frames
+                have crossed, leaves what it has begun, such as a queue full of them.
         """
-        began = outcome is not Outcome.SKIPPED or bed.changed or len(bed.cable.records) != self._recorded
+        crossed = len(bed.cable.records) != self._recorded
+        began = outcome is not Outcome.SKIPPED or bed.changed or crossed
         if not began:
             self.served.pop()
-        if not (self._own_guest or began) or self._goes_on(bed, outcome):
+        if not (self._own_guest or began) or self._goes_on(bed, outcome, crossed):
             self._left = bed
         else:
             bed.close()
 
-    def _goes_on(self, bed: Testbed, outcome: Outcome) -> bool:
+    def _goes_on(self, bed: Testbed, outcome: Outcome, crossed: bool) -> bool:
         """Return whether the next test can have this one's testbed; it is put back for that if need be.
 
         Behind a known deviation it must also answer, which says too that nothing waits any more in its receive queue.
         """
         if self._isolation == "cell":
             return outcome is not Outcome.FAILED
-        if self._own_guest or not bed.lasting or outcome is Outcome.SKIPPED:
+        if self._own_guest or not bed.lasting or (outcome is Outcome.SKIPPED and crossed):
             return False
         if outcome is Outcome.FAILED:
             return self._next_shares and (not bed.changed or self._put_back(bed)) and _answers(bed)
