@@ -11,19 +11,20 @@ from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import Ether
 
 from harness.endpoint.base import Capture, Endpoint, padded
-from harness.endpoint.cable import CableStuck
+from harness.endpoint.cable import CableStuck, Direction
 from harness.endpoint.wire import Wire
-from harness.errors import NicproofError
+from harness.errors import NicproofError, Unsupported
 from harness.guest.base import Guest
 from harness.station import DUT, WIRE
 from harness.testbed import Observed, Testbed
-from harness.traffic.exchange import DEADLINE_S
-from harness.traffic.frames import LOCAL_EXPERIMENT, SEED, arp_frame
+from harness.traffic.exchange import DEADLINE_S, send_in_step
+from harness.traffic.frames import BACKGROUND, LOCAL_EXPERIMENT, SEED, arp_frame, frame
 from harness.traffic.liveness import ARP_OCTETS
 
 WATCHDOG_PERIOD_S = 2.0
 """Linux's Intel drivers raise each of their vectors by software this often (e1000_watchdog, igb_watchdog_task)."""
 LOAD_INTERVAL_S = 0.01
+_LONGEST_PAYLOAD = 1500
 RAISED_AT_ONCE = 2
 """QEMU's e1000e and igb send a vector once more when its throttling timer ends, though no cause is left (82576 7.3.4).
 
@@ -47,6 +48,17 @@ def broadcast_frames(marker: bytes, count: int) -> list[bytes]:
 def resolve_repeatedly(wire: Wire, count: int) -> int:
     """Ask the DUT for its address `count` times, one after the other; return how many answers came."""
     return sum(wire.resolve(DUT.ip) is not None for _ in range(count))
+
+
+def renew_receive_buffers(testbed: Testbed) -> None:
+    """Have the DUT take a frame with each buffer of its receive ring, if it can be asked how many these are.
+
+    Linux cuts buffers out of larger pieces: one that was got amid a flood keeps a piece whose other frames are long
+    gone, 32 KiB for 2. The frames are full, for drivers copy short ones and keep the buffer.
+    """
+    full = frame(Direction.TO_DUT, BACKGROUND, bytes(_LONGEST_PAYLOAD))
+    with suppress(Unsupported):
+        send_in_step(testbed.wire, [full] * testbed.guest.receive_ring())
 
 
 def flow_to_queue(testbed: Testbed, guest: Guest, queue: int, marker: bytes) -> bytes:
