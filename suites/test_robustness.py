@@ -77,21 +77,19 @@ def _unharmed(
         if first is not None:
             held_kib(testbed.guest)  # a guest that was asked keeps no packet in fragments for long
             first()
-        _assert_works(testbed, f"before what is judged {when}")
-        renew_receive_buffers(testbed)
-        before = held_kib(testbed.guest)
+        before = _held_by_one_that_works(testbed, f"before what is judged {when}")
         yield
-        _assert_works(testbed, when)
-        renew_receive_buffers(testbed)
-        grown = held_kib(testbed.guest, before + MEMORY_KIB) - before
+        grown = _held_by_one_that_works(testbed, when, before + MEMORY_KIB) - before
     assert not (warnings and log_is_the_drivers), f"expected no warning about the DUT {when}, logged: {warnings[0]}"
     assert grown <= MEMORY_KIB, f"expected the kernel's memory to grow by {MEMORY_KIB} KiB at most {when}, seen {grown}"
 
 
-def _assert_works(testbed: Testbed, when: str) -> None:
-    """Assert that the DUT answers and passes what is good, as far as anybody can see."""
+def _held_by_one_that_works(testbed: Testbed, when: str, most: int | None = None) -> int:
+    """Assert that the DUT answers and passes what is good, as far as anybody can see; return what its kernel holds."""
     problem = what_fails_as_seen(testbed)
     assert not problem, f"{when}, {problem}"
+    renew_receive_buffers(testbed)
+    return held_kib(testbed.guest, most)
 
 
 def _send_counted(testbed: Testbed, frames: Sequence[bytes]) -> None:

@@ -18,13 +18,12 @@ from harness.guest.base import Guest
 from harness.station import DUT, WIRE
 from harness.testbed import Observed, Testbed
 from harness.traffic.exchange import DEADLINE_S, send_in_step
-from harness.traffic.frames import BACKGROUND, LOCAL_EXPERIMENT, SEED, arp_frame, frame
+from harness.traffic.frames import BACKGROUND, HEADER, LOCAL_EXPERIMENT, LONGEST_FRAME, SEED, arp_frame, frame
 from harness.traffic.liveness import ARP_OCTETS
 
 WATCHDOG_PERIOD_S = 2.0
 """Linux's Intel drivers raise each of their vectors by software this often (e1000_watchdog, igb_watchdog_task)."""
 LOAD_INTERVAL_S = 0.01
-_LONGEST_PAYLOAD = 1500
 RAISED_AT_ONCE = 2
 """QEMU's e1000e and igb send a vector once more when its throttling timer ends, though no cause is left (82576 7.3.4).
 
@@ -56,7 +55,7 @@ def renew_receive_buffers(testbed: Testbed) -> None:
     Linux cuts buffers out of larger pieces: one that was got amid a flood keeps a piece whose other frames are long
     gone, 32 KiB for 2. The frames are full, for drivers copy short ones and keep the buffer.
     """
-    full = frame(Direction.TO_DUT, BACKGROUND, bytes(_LONGEST_PAYLOAD))
+    full = frame(Direction.TO_DUT, BACKGROUND, bytes(LONGEST_FRAME - HEADER))
     with suppress(Unsupported):
         send_in_step(testbed.wire, [full] * testbed.guest.receive_ring())
 
