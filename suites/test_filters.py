@@ -22,7 +22,7 @@ from harness.traffic.multicast import apart_from, ipv4_groups
 GROUPS = ("01:00:5e:40:12:34", "33:33:00:01:56:78", "01:80:c2:00:00:0e", "03:00:00:20:9a:bc")
 """Of IPv4, of IPv6, of LLDP, and one that a local administrator made."""
 OTHER_GROUPS = apart_from(GROUPS, 4)
-MANY_GROUPS = ipv4_groups(100)
+MANY_GROUPS = ipv4_groups(72)
 """More than the exact filters of any model hold: 16 (82540EM, 82574L), 24 (82576), 64 (QEMU's virtio-net)."""
 
 
