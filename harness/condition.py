@@ -47,7 +47,7 @@ def condition(bed: Testbed) -> Condition:
     claimed = tuple(vector.index for vector in guest.interrupts().vectors) if guest.claims else ()
     device = device_witness(bed)
     vectors = (device.function.vectors_granted, str(device.mode), claimed)
-    return Condition(vectors, _configuration(guest))
+    return Condition(vectors, guest.configuration().by_name())
 
 
 def held_kib(guest: Guest, most: int | None = None) -> int:
@@ -55,22 +55,6 @@ def held_kib(guest: Guest, most: int | None = None) -> int:
     with suppress(Unsupported):
         return guest.kernel_memory_kib(most)
     return 0
-
-
-def _configuration(guest: Guest) -> Mapping[str, object]:
-    questions: Mapping[str, Callable[[], object]] = {
-        "MTU": guest.mtu,
-        "MAC address": guest.mac,
-        "link": guest.link_settings,
-        "rings": guest.rings,
-    }
-    told: dict[str, object] = {}
-    for name, ask in questions.items():
-        with suppress(Unsupported):
-            told[name] = ask()
-    with suppress(Unsupported):
-        told |= {str(kind): values for kind, values in guest.all_settings().items()}
-    return told
 
 
 def configure_unusually(guest: Guest, *, rings: bool = True) -> str:
@@ -89,7 +73,7 @@ def configure_unusually(guest: Guest, *, rings: bool = True) -> str:
             with suppress(Unsupported):
                 if change() in (True, ""):
                     taken[name] = value
-    told = _configuration(guest)
+    told = guest.configuration().by_name()
     wrong = [f"{name} {told[name]} for {value}" for name, value in taken.items() if not _is_so(value, told.get(name))]
     if guest.claims and not taken:
         return "expected another configuration to be taken, seen nothing changed"

@@ -2,8 +2,10 @@
 
 import pytest
 
+from harness.guest.links import LinkSettings
+from harness.guest.linux_links import parse_link
 from harness.guest.linux_offloads import parse_features
-from harness.guest.linux_queues import parse_indirection, parse_maximum_and_current, parse_rule_refusal
+from harness.guest.linux_queues import parse_indirection, parse_maximum_and_current, parse_rings, parse_rule_refusal
 from harness.guest.linux_selftest import parse_octets, parse_registers, parse_self_test
 from harness.guest.linux_settings import (
     parse_coalescing,
@@ -12,6 +14,7 @@ from harness.guest.linux_settings import (
     parse_private_flags,
 )
 from harness.guest.offloads import OffloadState
+from harness.guest.queues import Rings
 from harness.guest.selftest import Eeprom, SelfTestPart
 from harness.guest.settings import (
     MESSAGES,
@@ -40,9 +43,18 @@ TX:\t\t128
 def test_rings_of_new_and_old_ethtool() -> None:
     for none in ("n/a", "0"):
         text = RINGS.format(none=none)
-        assert parse_maximum_and_current(text, "RX") == (4096, 256)
-        assert parse_maximum_and_current(text, "TX") == (2048, 128)
+        assert parse_rings(text) == (Rings(4096, 2048), Rings(256, 128))
         assert parse_maximum_and_current(text, "RX Mini") is None
+    assert parse_rings("netlink error: Operation not supported\n") == (None, None)
+
+
+def test_link_that_is_known_or_not() -> None:
+    known = "\tSpeed: 1000Mb/s\n\tDuplex: Full\n\tAuto-negotiation: on\n"
+    unknown = "\tSpeed: Unknown!\n\tDuplex: Unknown! (255)\n\tAuto-negotiation: off\n"
+    assert parse_link(known, "Autonegotiate:\ton\nRX:\t\ton\nTX:\t\toff\n") == LinkSettings(
+        1000, True, True, (True, False)
+    )
+    assert parse_link(unknown, "netlink error: Operation not supported\n") == LinkSettings(None, None, False, None)
 
 
 def test_indirection_table() -> None:

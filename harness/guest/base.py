@@ -11,6 +11,7 @@ from harness.endpoint.far import FarStation
 from harness.endpoint.remote import RemoteEndpoint
 from harness.guest.addresses import AddressOperations
 from harness.guest.checksums import ChecksumOperations
+from harness.guest.configuration import Configuration, told
 from harness.guest.filters import FilterOperations
 from harness.guest.generator import GeneratorOperations
 from harness.guest.lifecycle import LifecycleOperations
@@ -172,6 +173,16 @@ class Guest(
         """Return queue -> frames received on it so far."""
         self._unsupported("counters by queue")
 
+    def configuration(self) -> Configuration:
+        """Return what the DUT is set to: part for part, unless a guest tells it at once."""
+        return Configuration(
+            mtu=told(self.mtu),
+            mac=told(self.mac),
+            link=told(self.link_settings),
+            rings=told(self.rings),
+            settings=told(self.all_settings) or {},
+        )
+
     def set_up(self, up: bool) -> None:
         """Take the DUT's interface down or up; returns when the link is so."""
         self._unsupported("interface down and up")
@@ -195,10 +206,6 @@ class Guest(
     def counters(self) -> Mapping[str, int]:
         """Return the DUT's statistics by name."""
         self._unsupported("interface counters")
-
-    def receive_ring(self) -> int:
-        """Return the number of descriptors in one receive ring."""
-        self._unsupported("the receive ring's size")
 
     def steer_transmission(self) -> None:
         """Have each processor send on the transmit queue of its own number."""

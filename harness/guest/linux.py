@@ -8,23 +8,24 @@ from harness.endpoint.far import FarStation, far_station
 from harness.endpoint.remote import RemoteEndpoint
 from harness.errors import NicproofError, Unsupported
 from harness.guest.base import Access, Driver, Guest, Identity, InterruptClaim, Link, Vector
+from harness.guest.configuration import Configuration
 from harness.guest.linux_addresses import LinuxAddresses
 from harness.guest.linux_checksums import LinuxChecksums
 from harness.guest.linux_filters import LinuxFilters
 from harness.guest.linux_generator import LinuxGenerator
 from harness.guest.linux_lifecycle import LinuxLifecycle
-from harness.guest.linux_links import LinuxLinks
+from harness.guest.linux_links import LinuxLinks, parse_link
 from harness.guest.linux_memory import LinuxMemory
 from harness.guest.linux_mtu import LinuxMtu
-from harness.guest.linux_queues import LinuxQueues
+from harness.guest.linux_queues import LinuxQueues, parse_rings
 from harness.guest.linux_selftest import LinuxSelfTest
-from harness.guest.linux_settings import LinuxSettings
+from harness.guest.linux_settings import LinuxSettings, parse_settings
 from harness.guest.linux_sriov import LinuxSriov
 from harness.guest.linux_state import LinuxState
 from harness.guest.linux_statistics import LinuxStatistics
-from harness.guest.linux_system import LINK_DEADLINE_S
 from harness.guest.linux_vlans import LinuxVlans
-from harness.guest.transport import CommandFailed, Completed
+from harness.guest.settings import SettingKind
+from harness.guest.transport import CommandFailed, Completed, stdout_of
 from harness.nic import InterruptMode
 
 _WARNING = 4
@@ -221,28 +222,40 @@ class LinuxGuest(
         """Return the kernel's log."""
         return self._ssh.check("dmesg")
 
+    def configuration(self) -> Configuration:
+        """Return what sysfs and ethtool show of it, asked for in one request."""
+        attributes = f"cd /sys/class/net/{self.interface} && cat mtu address || exit"
+        told, rings, *shown = self._said(attributes, f"ethtool -g {self.interface}", *self._shows())
+        mtu, mac = told.split()
+        by_kind = dict(zip(SettingKind, shown, strict=True))
+        return Configuration(
+            mtu=int(mtu),
+            mac=mac,
+            link=parse_link(by_kind[SettingKind.MESSAGE_LEVEL], by_kind[SettingKind.PAUSE]),
+            rings=parse_rings(rings)[1],
+            settings=parse_settings(by_kind),
+        )
+
     def set_up(self, up: bool) -> None:
         """Take the interface down or up; up waits for the carrier."""
-        self._ssh.check(f"ip link set {self.interface} {'up' if up else 'down'}", deadline_s=LINK_DEADLINE_S + 30)
         if up:
-            self._wait_carrier()
+            stdout_of(self._run_to_link(f"ip link set {self.interface} up"))
+        else:
+            self._ssh.check(f"ip link set {self.interface} down")
 
     def bounce(self, rounds: int) -> None:
         """Take the interface down and up without waiting for the carrier between."""
         name = self.interface
         one = f"ip link set {name} down; ip link set {name} up"
-        self._ssh.check(f"for _ in $(seq {rounds}); do {one}; done", deadline_s=60 + 3 * rounds)
-        self.set_up(True)
+        stdout_of(self._run_to_link(f"for _ in $(seq {rounds}); do {one}; done", deadline_s=60 + 3 * rounds))
 
     def reset_nic(self) -> None:
         """Restart autonegotiation, for which the Intel drivers set up the whole NIC anew (their reinit_locked)."""
         # Cannot restart autonegotiation: Operation not supported        (virtio_net)
-        restarted = self._ssh.run(f"ethtool -r {self.interface}")
+        restarted = self._run_to_link(f"ethtool -r {self.interface}")
         if restarted.status and "not supported" in restarted.stderr:
             raise Unsupported("a reset of the NIC: this driver offers none but those of the whole function")
-        if restarted.status:
-            raise CommandFailed(restarted)
-        self._wait_carrier()
+        stdout_of(restarted)
 
     def set_affinity(self, vector: Vector, cpu: int) -> None:
         """Write the interrupt's affinity."""
@@ -269,16 +282,6 @@ class LinuxGuest(
         # rx_packets:12                      driver.rx_queue_0_packets:12
         pairs = (line.rsplit(":", 1) for line in listed.splitlines())
         return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2 and pair[1].strip().lstrip("-").isdigit()}
-
-    def receive_ring(self) -> int:
-        """Return the receive ring in use."""
-        # Current hardware settings:
-        # RX:             256
-        said = self._ssh.check(f"ethtool -g {self.interface}")
-        found = re.search(r"Current hardware settings:.*?^RX:\s+(\d+)", said, re.DOTALL | re.MULTILINE)
-        if found is None:
-            raise Unsupported("the receive ring's size: the driver does not tell")
-        return int(found[1])
 
     def steer_transmission(self) -> None:
         """Bind transmit queue n to processor n (XPS)."""

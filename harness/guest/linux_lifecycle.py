@@ -6,7 +6,8 @@ from ipaddress import ip_network
 
 from harness.errors import Unsupported
 from harness.guest.lifecycle import LifecycleOperations
-from harness.guest.linux_system import LinuxSystem
+from harness.guest.linux_system import LINK_DEADLINE_S, LinuxSystem
+from harness.guest.transport import stdout_of
 from harness.station import DUT, NETWORK
 
 _ROUND_S = 10.0
@@ -70,9 +71,7 @@ class LinuxLifecycle(LinuxSystem, LifecycleOperations):
     def load_driver(self, *, with_link: bool = True) -> None:
         """Load the module and set its interface up."""
         self._ssh.check(f"modprobe {self._module}")
-        self._configure()
-        if with_link:
-            self._wait_carrier()
+        self._configure(with_link)
 
     def rebind_driver(self, rounds: int) -> None:
         """Write to the driver's files `unbind` and `bind`."""
@@ -86,16 +85,16 @@ class LinuxLifecycle(LinuxSystem, LifecycleOperations):
 
     def set_up_again(self) -> None:
         """Configure the interface and wait for its carrier."""
-        self._configure()
-        self._wait_carrier()
+        self._configure(with_link=True)
 
-    def _configure(self) -> None:
+    def _configure(self, with_link: bool) -> None:
         """Do what the start script and its DHCP client did: the link up, and the address of the lease."""
         self._forget()
         self._wait(f"ls -d {self._device}/net/* {self._device}/virtio*/net/* 2>/dev/null | grep -q .")
         address = f"{DUT.ip}/{ip_network(NETWORK).prefixlen} broadcast +"
         name = self.interface
-        self._ssh.check(f"ip link set {name} up && ip address replace {address} dev {name}")
+        configure = f"ip link set {name} up && ip address replace {address} dev {name}"
+        stdout_of(self._run_to_link(configure) if with_link else self._ssh.run(configure))
 
     def is_present(self) -> bool:
         """Look for the function's folder."""
@@ -119,31 +118,30 @@ class LinuxLifecycle(LinuxSystem, LifecycleOperations):
         if self._ssh.run("grep -q platform /sys/power/pm_test").status:
             raise Unsupported("suspending the system: this kernel was built without its test (CONFIG_PM_SLEEP_DEBUG)")
         wait = f"echo {seconds} >/sys/module/suspend/parameters/pm_test_delay"
-        self._ssh.check(f"{wait}; echo platform >/sys/power/pm_test && echo mem >/sys/power/state", deadline_s=90)
-        self._wait_carrier()
+        sleep = f"{wait}; echo platform >/sys/power/pm_test && echo mem >/sys/power/state"
+        stdout_of(self._run_to_link(sleep, deadline_s=90))
 
     def restart(self) -> None:
         """Have the kernel restart the machine, for which it shuts all drivers down; the answer has to leave before."""
         self._ssh.check("(sleep 0.2; busybox reboot -f) </dev/null >/dev/null 2>&1 &")
 
     def kernel_memory_kib(self, most: int | None = None) -> int:
-        """Take what is not the kernel's from all memory; caches are dropped first, and counts brought together.
+        """Take what is not the kernel's from all memory, once the processors' own counts are brought together.
 
         A packet that lacks a fragment keeps the buffers of all others for half a minute: from now on it is given up in
         a second, and that is waited for. What each size of object has in reserve, some hundred KiB that differ from one
         moment to the next, is given back if the answer would else be too much.
         """
         # FRAG: inuse 239 memory 690616
-        if self._named is None:
-            self._ssh.run("cd /proc/sys/net && echo 1 >ipv4/ipfrag_time && echo 1 >ipv6/ip6frag_time")
-            self._wait("! grep -q 'FRAG6*: inuse [1-9]' /proc/net/sockstat /proc/net/sockstat6")
-        held = self._held_kib()
+        forget = "cd /proc/sys/net && echo 1 >ipv4/ipfrag_time && echo 1 >ipv6/ip6frag_time"
+        forgotten = self._until("! grep -q 'FRAG6*: inuse [1-9]' /proc/net/sockstat /proc/net/sockstat6")
+        held = self._held_kib("" if self._named else f"{forget}; {forgotten}")
         end = time.monotonic() + _GIVING_BACK_S
+        give_back = "echo 3 >/proc/sys/vm/drop_caches; for one in /sys/kernel/slab/*/shrink; do echo 1 >$one; done"
         while most is not None and held > most and time.monotonic() < end:
-            self._ssh.run("for one in /sys/kernel/slab/*/shrink; do echo 1 >$one; done")
-            held = min(held, self._held_kib())
+            held = min(held, self._held_kib(give_back))
         return held
 
-    def _held_kib(self) -> int:
-        ready = "echo 3 >/proc/sys/vm/drop_caches; echo 1 >/proc/sys/vm/stat_refresh"
-        return parse_held(self._ssh.check(f"{ready}; cat /proc/zoneinfo /proc/meminfo"))
+    def _held_kib(self, first: str) -> int:
+        counted = "echo 1 >/proc/sys/vm/stat_refresh; cat /proc/zoneinfo /proc/meminfo"
+        return parse_held(self._ssh.check(f"{first or 'true'}; {counted}", deadline_s=LINK_DEADLINE_S + 30))

@@ -4,7 +4,9 @@ import re
 from itertools import dropwhile
 
 from harness.guest.links import LinkOperations, LinkSettings
+from harness.guest.linux_settings import parse_pause
 from harness.guest.linux_system import LinuxSystem
+from harness.guest.settings import RECEIVE_PAUSE, TRANSMIT_PAUSE
 
 _EVENTS = "/tmp/nicproof-links"
 """The interface as it was, and what `ip monitor` has printed since, in the guest."""
@@ -24,12 +26,32 @@ def parse_link_events(text: str, interface: str) -> list[bool]:
     return list(dropwhile(lambda up: up == states[0], states))
 
 
+def parse_link(shown: str, pause: str) -> LinkSettings:
+    """Read what `ethtool` and `ethtool -a` print.
+
+    Real lines, ethtool 6.14, which says "Unknown!" where the driver knows none:
+        Speed: 1000Mb/s
+        Duplex: Full
+        Auto-negotiation: on
+
+    What the second shows, `parse_pause` reads.
+    """
+    speed, duplex = re.search(r"Speed: (\d+)Mb/s", shown), re.search(r"Duplex: (Full|Half)", shown)
+    pauses = parse_pause(pause)
+    return LinkSettings(
+        speed_mbps=int(speed[1]) if speed else None,
+        full_duplex=duplex[1] == "Full" if duplex else None,
+        autonegotiates="Auto-negotiation: on" in shown,
+        pauses=(bool(pauses[RECEIVE_PAUSE]), bool(pauses[TRANSMIT_PAUSE])) if pauses else None,
+    )
+
+
 class LinuxLinks(LinuxSystem, LinkOperations):
     """The interface's carrier."""
 
     def wait_link(self, up: bool) -> bool:
         """Poll the carrier."""
-        return self._await_carrier(up).status == 0
+        return self._wait(self._carrier_is(up)).status == 0
 
     def open_interface(self) -> None:
         """Set the interface up."""
@@ -41,19 +63,7 @@ class LinuxLinks(LinuxSystem, LinkOperations):
 
     def link_settings(self) -> LinkSettings:
         """Ask ethtool."""
-        # Speed: 1000Mb/s        Duplex: Full        Auto-negotiation: on       ("Unknown!" where the driver knows none)
-        said = self._ssh.run(f"ethtool {self.interface}").stdout
-        speed, duplex = re.search(r"Speed: (\d+)Mb/s", said), re.search(r"Duplex: (Full|Half)", said)
-        # Pause parameters for eth1:
-        # RX:    on
-        # TX:    on
-        pauses = dict(re.findall(r"^(RX|TX):\s+(on|off)$", self._ssh.run(f"ethtool -a {self.interface}").stdout, re.M))
-        return LinkSettings(
-            speed_mbps=int(speed[1]) if speed else None,
-            full_duplex=duplex[1] == "Full" if duplex else None,
-            autonegotiates="Auto-negotiation: on" in said,
-            pauses=(pauses["RX"] == "on", pauses["TX"] == "on") if len(pauses) == 2 else None,
-        )
+        return parse_link(*self._said(f"ethtool {self.interface}", f"ethtool -a {self.interface}"))
 
     def fix_link(self, speed_mbps: int, *, full_duplex: bool) -> str:
         """Use `ethtool -s`."""

@@ -25,11 +25,10 @@ class LinuxMtu(LinuxSystem, MtuOperations):
     def set_mtu(self, octets: int) -> bool:
         """Set the MTU and wait for the link, which most drivers take down for it."""
         # Error: mtu greater than device maximum.        (with status 2)
-        change = self._ssh.run(f"ip link set {self.interface} mtu {octets}")
+        change = self._run_to_link(f"ip link set {self.interface} mtu {octets}")
         refused = any(words in change.stderr for words in _REFUSALS)
         if change.status and not refused:
             raise CommandFailed(change)
-        self._wait_carrier()
         return not refused
 
     def _link(self) -> dict[str, Any]:

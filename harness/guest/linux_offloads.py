@@ -55,10 +55,9 @@ class LinuxOffloads(LinuxSystem, OffloadOperations):
         if before.on == on:
             return
         name = FEATURES[offload]
-        self._ssh.run(f"ethtool -K {self.interface} {name} {'on' if on else 'off'}")
+        self._run_to_link(f"ethtool -K {self.interface} {name} {'on' if on else 'off'}")
         if self.offloads()[offload].on != on:
             raise Unsupported(f"the offload {offload}: this driver has it fixed {'off' if on else 'on'}")
-        self._wait_carrier()
 
     def _features_of(self, interface: str) -> dict[Offload, OffloadState]:
         features = parse_features(self._ssh.check(f"ethtool -k {interface}"))

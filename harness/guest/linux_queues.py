@@ -35,6 +35,14 @@ def parse_maximum_and_current(text: str, name: str) -> tuple[int, int] | None:
     return int(found[0]), int(found[1])
 
 
+def parse_rings(text: str) -> tuple[Rings | None, Rings | None]:
+    """Read the longest rings and those in use of what `ethtool -g` prints; None where the driver does not tell."""
+    rx, tx = (parse_maximum_and_current(text, name) for name in ("RX", "TX"))
+    if rx is None or tx is None:
+        return None, None
+    return Rings(rx[0], tx[0]), Rings(rx[1], tx[1])
+
+
 def parse_indirection(text: str) -> tuple[int, ...]:
     """Read the table of what `ethtool -x` prints; empty where the driver shows none.
 
@@ -71,6 +79,10 @@ class LinuxQueues(LinuxSystem, QueueOperations):
     def rings(self) -> Rings:
         """Return the settings of `ethtool -g`."""
         return self._rings()[1]
+
+    def receive_ring(self) -> int:
+        """Return the receive ring in use."""
+        return self.rings().rx
 
     def set_rings(self, *, rx: int | None = None, tx: int | None = None) -> str:
         """Use `ethtool -G`."""
@@ -136,11 +148,10 @@ class LinuxQueues(LinuxSystem, QueueOperations):
         return parse_rule_refusal(self._ssh.run(f"{switch}; {command}"))
 
     def _rings(self) -> tuple[Rings, Rings]:
-        said = self._ssh.run(f"ethtool -g {self.interface}").stdout
-        rx, tx = (parse_maximum_and_current(said, name) for name in ("RX", "TX"))
-        if rx is None or tx is None:
+        most, used = parse_rings(self._ssh.run(f"ethtool -g {self.interface}").stdout)
+        if most is None or used is None:
             raise Unsupported("ring sizes: the driver does not tell")
-        return Rings(rx[0], tx[0]), Rings(rx[1], tx[1])
+        return most, used
 
     def _channels(self) -> tuple[int, int]:
         said = self._ssh.run(f"ethtool -l {self.interface}")

@@ -116,6 +116,11 @@ _LACKING: Mapping[SettingKind, Callable[[str], dict[str, int]]] = {
 }
 
 
+def parse_settings(shown: Mapping[SettingKind, str]) -> dict[SettingKind, dict[str, int]]:
+    """Return the settings of each kind of which what ethtool has shown tells any."""
+    return {kind: found for kind, text in shown.items() if (found := _PARSERS[kind](text))}
+
+
 class LinuxSettings(LinuxOffloads, SettingOperations):
     """The interface's settings."""
 
@@ -127,10 +132,8 @@ class LinuxSettings(LinuxOffloads, SettingOperations):
         return found
 
     def all_settings(self) -> Mapping[SettingKind, Mapping[str, int]]:
-        """Return what ethtool shows of every kind, asked for at once: over SSH each command costs more than itself."""
-        shows = "; echo =; ".join(f"ethtool {option} {self.interface}" for option in _SHOWN_BY.values())
-        shown = zip(_SHOWN_BY, self._ssh.run(shows).stdout.split("=\n"), strict=True)
-        return {kind: found for kind, text in shown if (found := _PARSERS[kind](text))}
+        """Return what ethtool shows of every kind."""
+        return parse_settings(dict(zip(SettingKind, self._said(*self._shows()), strict=True)))
 
     def settings_lacking(self, kind: SettingKind) -> Mapping[str, int]:
         """Return the parameters of coalescing that ethtool shows as n/a, or the features that it shows as fixed."""
@@ -142,6 +145,10 @@ class LinuxSettings(LinuxOffloads, SettingOperations):
         """Return those of which ethtool shows that another state was requested."""
         shown = parse_features(self._shown(SettingKind.FEATURES), groups=False)
         return frozenset(_FEATURE_NAMES.get(name, name) for name, state in shown.items() if state.overruled)
+
+    def _shows(self) -> list[str]:
+        """Return the commands that show all settings, by kind in the order of `SettingKind`."""
+        return [f"ethtool {_SHOWN_BY[kind]} {self.interface}" for kind in SettingKind]
 
     def _shown(self, kind: SettingKind) -> str:
         return self._ssh.run(f"ethtool {_SHOWN_BY[kind]} {self.interface}").stdout

@@ -12,6 +12,8 @@ from harness.guest.transport import CommandFailed, Completed
 
 LINK_DEADLINE_S = 15
 """For the link to come up: autonegotiation takes seconds."""
+_TIMED_OUT = 124
+"""Timeout's status, which neither ethtool nor ip ends with."""
 
 
 def refusal(done: Completed) -> str:
@@ -85,21 +87,33 @@ class LinuxSystem(Operations):
         The shell asks itself first, and then ten times a second: each program that it starts takes 10 ms of a processor
         under emulation, and the DUT's own driver is to have it.
         """
-        wait = shlex.quote(f"until {condition}; do sleep 0.1; done")
-        return self._ssh.run(f"{condition} || timeout {LINK_DEADLINE_S} sh -c {wait}", deadline_s=LINK_DEADLINE_S + 30)
+        return self._ssh.run(self._until(condition), deadline_s=LINK_DEADLINE_S + 30)
 
-    def _await_carrier(self, up: bool) -> Completed:
-        """Poll the carrier, for which sysfs has no event; that of a closed interface cannot be read."""
+    def _until(self, condition: str) -> str:
+        """Return what the shell is told to wait so."""
+        wait = shlex.quote(f"until {condition}; do sleep 0.1; done")
+        return f"{condition} || timeout {LINK_DEADLINE_S} sh -c {wait}"
+
+    def _carrier_is(self, up: bool) -> str:
+        """Return the condition to poll, for sysfs has no event for it; that of a closed interface cannot be read."""
         carrier = f"/sys/class/net/{self.interface}/carrier"
-        return self._wait(f'{{ read -r up <{carrier} && [ "$up" = {up:d} ]; }} 2>/dev/null')
+        return f'{{ read -r up <{carrier} && [ "$up" = {up:d} ]; }} 2>/dev/null'
 
     def _wait_carrier(self) -> None:
         """Wait for the link of an interface that is up, unless who asked for several changes does so after the last."""
-        if self._hurries:
-            return
-        waited = self._await_carrier(True)
-        if waited.status:
-            raise CommandFailed(waited)
+        self._run_to_link("true")
+
+    def _run_to_link(self, command: str, *, deadline_s: float = 60.0) -> Completed:
+        """Run a command and, if it ends with status 0, wait for the link in the same request; return how it ended.
+
+        Raises:
+            CommandFailed: no link came before the deadline.
+        """
+        wait = "" if self._hurries else f"; {self._until(self._carrier_is(True))}"
+        done = self._ssh.run(f"{{ {command}; }} || exit{wait}", deadline_s=deadline_s + LINK_DEADLINE_S)
+        if done.status == _TIMED_OUT:
+            raise CommandFailed(done)
+        return done
 
     def _change(self, what: str, command: str) -> str:
         """Run a command that changes a setting; return why it was refused, or "" once the link is up.
@@ -111,13 +125,18 @@ class LinuxSystem(Operations):
         # netlink error: bit name not found (offset 48)     (a refusal, though "Operation not supported" follows)
         # Cannot set device ring parameters: Invalid argument       (ethtool 5.9)
         # ring parameters unchanged, aborting                       (the same, with status 80)
-        done = self._ssh.run(command)
+        done = self._run_to_link(command)
         if done.status and "not supported" in done.stderr and "bit name not found" not in done.stderr:
             raise Unsupported(f"{what}: the driver has no such setting")
-        if "unchanged" not in done.stderr and (refused := refusal(done)):
-            return refused
-        self._wait_carrier()
-        return ""
+        return "" if "unchanged" in done.stderr else refusal(done)
+
+    def _said(self, *commands: str) -> list[str]:
+        """Run commands in one request, which costs as much as a program; return what each printed.
+
+        Raises:
+            CommandFailed: one had them all `exit` in vain; that a program says no is part of what it tells.
+        """
+        return self._ssh.check("; echo =; ".join((*commands, "true"))).split("=\n")[:-1]
 
     def _read(self, *paths: str) -> list[str]:
         """Return the first line of each file; an unreadable one is empty, as `speed` is on a link that is down."""

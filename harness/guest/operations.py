@@ -12,10 +12,10 @@ from typing import Any, NoReturn, TypeVar, cast
 from harness.errors import Unsupported
 
 _LOOKING = """
-access all_settings carrier_changes channel_limit channels checksum_errors close counters device_statistics driver
-driver_counters driver_information driver_package eeprom endpoint error_counters features_overruled
-frames_by_receive_queue full_duplex function_interfaces functions_enabled functions_offered handled hash_fields
-identity indirection_table installation_log interrupts is_present link link_settings log mac mtu mtu_range
+access all_settings carrier_changes channel_limit channels checksum_errors close configuration counters
+device_statistics driver driver_counters driver_information driver_package eeprom endpoint error_counters
+features_overruled frames_by_receive_queue full_duplex function_interfaces functions_enabled functions_offered handled
+hash_fields identity indirection_table installation_log interrupts is_present link link_settings log mac mtu mtu_range
 offers_rules offloads permanent_mac ping put_back queue_statistics queue_vectors receive_ring
 receptions_without_memory register_dump release ring_limits rings settings settings_lacking state statistics
 statistics_by_source wait_link wake_events warnings

@@ -26,6 +26,10 @@ class QueueOperations(Operations):
         """Return the rings in use."""
         self._unsupported("ring sizes")
 
+    def receive_ring(self) -> int:
+        """Return the number of descriptors in one receive ring, of which some guests tell that alone."""
+        self._unsupported("the receive ring's size")
+
     def set_rings(self, *, rx: int | None = None, tx: int | None = None) -> str:
         """Change the length of the rings; returns when the link is up."""
         self._unsupported("ring sizes")
