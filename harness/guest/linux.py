@@ -16,7 +16,7 @@ from harness.guest.linux_generator import LinuxGenerator
 from harness.guest.linux_lifecycle import LinuxLifecycle
 from harness.guest.linux_links import LinuxLinks, parse_link
 from harness.guest.linux_memory import LinuxMemory
-from harness.guest.linux_mtu import LinuxMtu
+from harness.guest.linux_mtu import LinuxMtu, parse_attributes
 from harness.guest.linux_queues import LinuxQueues, parse_rings
 from harness.guest.linux_selftest import LinuxSelfTest
 from harness.guest.linux_settings import LinuxSettings, parse_settings
@@ -223,14 +223,13 @@ class LinuxGuest(
         return self._ssh.check("dmesg")
 
     def configuration(self) -> Configuration:
-        """Return what sysfs and ethtool show of it, asked for in one request."""
-        attributes = f"cd /sys/class/net/{self.interface} && cat mtu address || exit"
-        told, rings, *shown = self._said(attributes, f"ethtool -g {self.interface}", *self._shows())
-        mtu, mac = told.split()
+        """Return what ip and ethtool show of it, asked for in one request."""
+        link, rings, *shown = self._said(f"{self._shows_link} || exit", f"ethtool -g {self.interface}", *self._shows())
+        attributes = parse_attributes(link)
         by_kind = dict(zip(SettingKind, shown, strict=True))
         return Configuration(
-            mtu=int(mtu),
-            mac=mac,
+            mtu=int(attributes["mtu"]),
+            mac=attributes["address"],
             link=parse_link(by_kind[SettingKind.MESSAGE_LEVEL], by_kind[SettingKind.PAUSE]),
             rings=parse_rings(rings)[1],
             settings=parse_settings(by_kind),

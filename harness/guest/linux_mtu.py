@@ -10,6 +10,16 @@ from harness.guest.transport import CommandFailed
 _REFUSALS = ("mtu greater than device maximum", "mtu less than device minimum")
 
 
+def parse_attributes(text: str) -> dict[str, Any]:
+    """Read what `ip -j -d link show` prints of one interface.
+
+    Real text, iproute2 6.15, shortened:
+        [{"ifindex":3,"ifname":"eth1","mtu":1500,"address":"52:54:00:6e:70:01","min_mtu":68,"max_mtu":9216}]
+    """
+    (link,) = json.loads(text)
+    return dict(link)
+
+
 class LinuxMtu(LinuxSystem, MtuOperations):
     """The interface's MTU, by netlink."""
 
@@ -31,7 +41,9 @@ class LinuxMtu(LinuxSystem, MtuOperations):
             raise CommandFailed(change)
         return not refused
 
+    @property
+    def _shows_link(self) -> str:
+        return f"ip -j -d link show {self.interface}"
+
     def _link(self) -> dict[str, Any]:
-        # [{"ifindex":3,"ifname":"eth1","mtu":1500,"min_mtu":68,"max_mtu":9216}]     (shortened)
-        (link,) = json.loads(self._ssh.check(f"ip -j -d link show {self.interface}"))
-        return dict(link)
+        return parse_attributes(self._ssh.check(self._shows_link))
