@@ -40,14 +40,17 @@ def echo_number(number: int, kind: int) -> Frames:
     return lambda frame: (frame[12:14], *frame[23:24], *frame[34:35], frame[40:42]) == wanted
 
 
-LATER_MTU = """echo 'case $* in *show*) /real/ip "$@" | if [ -e /tmp/asked ]; then sed s/:2000,/:1500,/; else cat; fi
-touch /tmp/asked ;; *) exec /real/ip "$@" ;; esac' | instead ip"""
+LATER_MTU = """echo 'case $* in
+    *show*) echo >>/tmp/asked; [ $(wc -l </tmp/asked) -gt 2 ] && to=1500 || to=2000
+        /real/ip "$@" | sed s/:2000,/:$to,/ ;;
+    *) exec /real/ip "$@" ;;
+esac' | instead ip"""
 LATER_VECTOR = """echo '>/tmp/asked; exec /real/dmesg "$@"' | instead dmesg
 echo 'case $* in
     /proc/interrupts) if [ -e /tmp/asked ]; then grep -v '$nic'-rx-0 $1; else /real/cat $1; fi ;;
     *) exec /real/cat "$@" ;;
 esac' | instead cat"""
-"""Scripts after which the MTU is seen only the first time, and a vector's handler until somebody has read the log."""
+"""Scripts after which the MTU is seen only twice, and a vector's handler until somebody has read the log."""
 
 
 PIPES = """
