@@ -30,7 +30,7 @@ from harness.moving import save_and_restore
 from harness.nic import InterruptMode
 from harness.readiness import reboot, restart
 from harness.station import BROADCAST_MAC, DUT
-from harness.suite import applies_to, requirement
+from harness.suite import applies_to, requirement, stands_for_its_driver
 from harness.testbed import Testbed
 from harness.traffic.conversation import conversation
 from harness.traffic.exchange import IN_RING
@@ -83,6 +83,12 @@ def _suspend(bed: Testbed) -> None:
 
 def _reset_nic(bed: Testbed) -> None:
     bed.guest.reset_nic()
+
+
+def _reset_function_and_open(bed: Testbed) -> None:
+    bed.guest.set_up(False)
+    assert bed.guest.reset_function(), "expected the reset of the function to end, it did not"
+    bed.guest.set_up(True)
 
 
 def _stop_the_clock(bed: Testbed) -> None:
@@ -191,6 +197,16 @@ lasting = pytest.mark.parametrize(
     ids=["down-and-up", "reset", "suspend", "stop"],
 )
 
+again_and_again = pytest.mark.parametrize(
+    "disturb",
+    [
+        pytest.param(_reset_nic, id="reset"),
+        pytest.param(_reset_function_and_open, id="function-reset", marks=applies_to(_is_set_up_when_opened)),
+        pytest.param(_suspend, id="suspend"),
+        pytest.param(_replug, id="replug"),
+    ],
+)
+
 
 @requirement(
     "82540EM 14.3",
@@ -287,6 +303,22 @@ def test_driver_that_comes_again_leaves_nothing_behind(testbed: Testbed, guest: 
         guest.set_up_again()
 
 
+@applies_to(stands_for_its_driver)
+@requirement(
+    "82540EM 14.3", "82574L 4.6", "82576 4.5", "82576 4.2 FLR", "virtio 1.2 3.1.1", "ACPI 6.5 6.3.3", "PCI 3.0 6.8.2"
+)
+@again_and_again
+def test_what_is_done_again_and_again_leaves_nothing_behind(testbed: Testbed, guest: Guest, disturb: Disturb) -> None:
+    """After rounds of resetting the NIC, of sleep, or of plugging it in anew the kernel holds no more memory."""
+    for _ in range(WARM_UP_ROUNDS):
+        disturb(testbed)
+    before = guest.kernel_memory_kib()
+    with _as_before(testbed, f"after {ROUNDS} rounds more"):
+        for _ in range(ROUNDS):
+            disturb(testbed)
+        _assert_no_more_held(guest, before, ROUNDS)
+
+
 @requirement("82576 4.2 FLR", "virtio 1.2 2.4", "Linux pci reset")
 def test_running_interface_recovers_from_a_function_reset(testbed: Testbed, guest: Guest) -> None:
     """A function that the system resets while its interface is up is set up again as before, without anybody's help."""
@@ -301,9 +333,7 @@ def test_interface_works_when_opened_after_a_function_reset(testbed: Testbed, gu
     """A function that was reset while its interface was closed is as before when it is opened."""
     _configure(guest)
     with _as_before(testbed, "after the function was reset and the interface opened"):
-        guest.set_up(False)
-        assert guest.reset_function(), "expected the reset of the function to end, it did not"
-        guest.set_up(True)
+        _reset_function_and_open(testbed)
 
 
 @applies_to(_can_be_unplugged)

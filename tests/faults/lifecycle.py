@@ -78,6 +78,7 @@ FAULTS = (
             "down_and_up_under_traffic",
             "traffic_does_no_harm",
             "interface_works_when_opened_after_a_function_reset",
+            "what_is_done_again_and_again_leaves_nothing_behind",
             "unplugged_nic_is_gone_and_works_when_plugged_again",
             "stopping_and_going_on_under_traffic",
             "conversation_outlasts_stops",
@@ -153,13 +154,23 @@ FAULTS = (
     Fault(
         "the kernel's memory becomes less and less",
         cell="virtio-net/msix",
-        tests=lifecycle("driver_that_comes_again_leaves_nothing_behind", "down_and_up_under_traffic"),
+        tests=lifecycle(
+            "driver_that_comes_again_leaves_nothing_behind",
+            "what_is_done_again_and_again_leaves_nothing_behind[suspend]",
+            "what_is_done_again_and_again_leaves_nothing_behind[replug]",
+            "down_and_up_under_traffic",
+        ),
         tampered=in_guest("modprobe dummy\nforever 'for _ in 1 2 3 4 5; do ip link add type dummy; done; sleep 0.1'"),
     ),
     Fault(
         "pages are held that no field of /proc/meminfo tells of",
         cell="virtio-net/msix",
-        tests=lifecycle("driver_that_comes_again_leaves_nothing_behind", "down_and_up_under_traffic"),
+        tests=lifecycle(
+            "driver_that_comes_again_leaves_nothing_behind",
+            "what_is_done_again_and_again_leaves_nothing_behind[suspend]",
+            "what_is_done_again_and_again_leaves_nothing_behind[replug]",
+            "down_and_up_under_traffic",
+        ),
         tampered=in_guest(f"setsid python3 -c '{PIPES}' </dev/null >/dev/null 2>&1 &"),
     ),
     Fault(
