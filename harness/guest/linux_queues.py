@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 
 from harness.errors import NicproofError, Unsupported
 from harness.guest.linux_offloads import parse_features
-from harness.guest.linux_system import LinuxSystem
+from harness.guest.linux_system import LinuxSystem, first_words
 from harness.guest.queues import QueueOperations, Rings
 from harness.guest.transport import Completed
 from harness.traffic.flows import Flow, FlowKind, HashField, Transport
@@ -64,9 +64,7 @@ def parse_rule_refusal(done: Completed) -> str:
         Added rule with ID 15
         rmgr: Cannot insert RX class rule: Operation not supported
     """
-    if done.stdout.startswith("Added rule with ID "):
-        return ""
-    return done.stderr.strip().partition("\n")[0] or f"status {done.status}, and no rule added"
+    return "" if done.stdout.startswith("Added rule with ID ") else first_words(done)
 
 
 class LinuxQueues(LinuxSystem, QueueOperations):

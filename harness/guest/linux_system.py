@@ -16,9 +16,14 @@ _TIMED_OUT = 124
 """Timeout's status, which neither ethtool nor ip ends with."""
 
 
+def first_words(done: Completed) -> str:
+    """Return what a command has complained of first, or its status if it has said nothing."""
+    return done.stderr.strip().partition("\n")[0] or f"status {done.status}"
+
+
 def refusal(done: Completed) -> str:
     """Return why a command was refused, in its own first words, or "" if it was not."""
-    return (done.stderr.strip().partition("\n")[0] or f"status {done.status}") if done.status else ""
+    return first_words(done) if done.status else ""
 
 
 class LinuxSystem(Operations):
