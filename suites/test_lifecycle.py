@@ -15,9 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
-from scapy.layers.dhcp import BOOTP, DHCP
-from scapy.layers.inet import IP
-from scapy.layers.l2 import ARP, Ether
+from scapy.layers.l2 import ARP
 
 from harness.cell import Cell
 from harness.condition import condition, configure_unusually, held_kib
@@ -29,12 +27,13 @@ from harness.guest.base import Guest
 from harness.moving import save_and_restore
 from harness.nic import InterruptMode
 from harness.readiness import reboot, restart
-from harness.station import BROADCAST_MAC, DUT
+from harness.station import DUT
 from harness.suite import applies_to, requirement, stands_for_its_driver
 from harness.testbed import Testbed
 from harness.traffic.conversation import conversation
 from harness.traffic.exchange import IN_RING
-from harness.traffic.frames import LOCAL_EXPERIMENT, arp_frame, difference, frame, mac_octets, random_payloads
+from harness.traffic.frames import LOCAL_EXPERIMENT, arp_frame, difference, frame, random_payloads
+from harness.traffic.lease import LeaseRequest, asks_for_a_lease, lease_request
 from harness.traffic.liveness import ANSWER_DEADLINE_S, ARP_OCTETS, answers, what_fails_as_seen
 from harness.traffic.stimulus import Flood, flood_in_background
 
@@ -48,7 +47,6 @@ SILENCE_S = 0.5
 STOPS = 3
 ANOTHER_MAC = "00:00:5e:00:53:a1"
 """Of those for documentation (RFC 7042, 2.1.2)."""
-EVERYBODY = mac_octets(BROADCAST_MAC)
 
 Disturb = Callable[[Testbed], None]
 Rounds = Callable[[Guest, int], None]
@@ -377,15 +375,14 @@ def test_machine_that_is_reset_boots_and_asks_for_its_address(testbed: Testbed, 
     """After a reset of the whole machine the driver sets the NIC up anew: it asks for an address, and all crosses."""
     with (
         _as_before(testbed, "after the machine was reset"),
-        wire.capture(lambda seen: seen[:6] == EVERYBODY and DHCP in Ether(seen)) as asked,
+        wire.capture(asks_for_a_lease) as asked,
     ):
         _boot_again(testbed)
         requests = asked.wait(1)
     assert requests, "expected a DHCP request after the machine was reset, seen none"
-    first = Ether(requests[0])
-    seen = (first.src, first[BOOTP].chaddr[:6], first[IP].src, wrong_checksums(requests[0]))
-    expected = (DUT.mac, mac_octets(DUT.mac), "0.0.0.0", list[str]())
-    assert seen == expected, f"expected (from, for, from IP, wrong checksums) {expected} in the request, seen {seen}"
+    expected = LeaseRequest(sender=DUT.mac, client=DUT.mac, source="0.0.0.0"), list[str]()
+    seen = lease_request(requests[0]), wrong_checksums(requests[0])
+    assert seen == expected, f"expected (who asks, wrong checksums) {expected}, seen {seen}"
 
 
 @requirement("RFC 826 packet reception")
