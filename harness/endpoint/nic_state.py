@@ -49,6 +49,9 @@ LINK_POLL_S, POLL_S = 0.02, 0.1
 CONFIGURATION_OCTETS = 256
 """What every PCI function has; behind it a PCI Express function also keeps what it has seen go wrong."""
 
+_threads: set[str] = set()
+"""The kernel's own, by number: they have no command line and never get one, and most of what runs is theirs."""
+
 
 def ethtool(interface: str, request: bytes) -> bytes:
     """Make a request of ethtool's ioctl; return what the kernel made of it, or nothing if the driver refuses."""
@@ -125,8 +128,15 @@ def _modules() -> list[str]:
 
 def _programs() -> str:
     """Return the command lines of all processes but those that a login has."""
-    lines = (_text(path).replace("\0", " ") for path in glob("/proc/[0-9]*/cmdline"))
-    return "\n".join(sorted(line for line in lines if line and "dropbear" not in line))
+    lines = []
+    for number in filter(str.isdigit, os.listdir("/proc")):
+        if number not in _threads:
+            line = _text(f"/proc/{number}/cmdline").replace("\0", " ")
+            if not line:
+                _threads.add(number)
+            elif "dropbear" not in line:
+                lines.append(line)
+    return "\n".join(sorted(lines))
 
 
 def read(interface: str) -> dict[str, str]:
