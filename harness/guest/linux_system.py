@@ -89,14 +89,14 @@ class LinuxSystem(Operations):
     def _wait(self, condition: str) -> Completed:
         """Wait until a condition of the guest's shell holds; the status is 0 if it did before the link's deadline.
 
-        The shell asks itself first, and then ten times a second: each program that it starts takes 10 ms of a processor
-        under emulation, and the DUT's own driver is to have it.
+        The shell asks itself first, and then five times a second: each program that it starts takes 10 ms of a
+        processor under emulation, and the DUT's own driver is to have it.
         """
         return self._ssh.run(self._until(condition), deadline_s=LINK_DEADLINE_S + 30)
 
     def _until(self, condition: str) -> str:
         """Return what the shell is told to wait so."""
-        wait = shlex.quote(f"until {condition}; do sleep 0.1; done")
+        wait = shlex.quote(f"until {condition}; do sleep 0.2; done")
         return f"{condition} || timeout {LINK_DEADLINE_S} sh -c {wait}"
 
     def _carrier_is(self, up: bool) -> str:
