@@ -201,7 +201,7 @@ again_and_again = pytest.mark.parametrize(
         pytest.param(_reset_nic, id="reset"),
         pytest.param(_reset_function_and_open, id="function-reset", marks=applies_to(_is_set_up_when_opened)),
         pytest.param(_suspend, id="suspend"),
-        pytest.param(_replug, id="replug"),
+        pytest.param(_replug, id="replug", marks=applies_to(_can_be_unplugged)),
     ],
 )
 
