@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeVar
 
 from harness.errors import Unsupported
@@ -17,11 +17,11 @@ Told = TypeVar("Told")
 class Configuration:
     """What a user may have set the DUT to; None is what the guest does not tell."""
 
-    mtu: int | None = None
-    mac: str | None = None
-    link: LinkSettings | None = None
-    rings: Rings | None = None
-    settings: Mapping[SettingKind, Mapping[str, int]] = field(default_factory=dict)
+    mtu: int | None
+    mac: str | None
+    link: LinkSettings | None
+    rings: Rings | None
+    settings: Mapping[SettingKind, Mapping[str, int]]
     """Of every kind of which the driver offers any."""
 
     def by_name(self) -> dict[str, object]:

@@ -224,14 +224,16 @@ class LinuxGuest(
 
     def configuration(self) -> Configuration:
         """Return what ip and ethtool show of it, asked for in one request."""
-        link, rings, *shown = self._said(f"{self._shows_link} || exit", f"ethtool -g {self.interface}", *self._shows())
-        attributes = parse_attributes(link)
+        link, rings, *shown = self._said(
+            f"{self._shows_link} || exit", self._shows_rings, *map(self._shows, SettingKind)
+        )
+        attributes, lengths = parse_attributes(link), parse_rings(rings)
         by_kind = dict(zip(SettingKind, shown, strict=True))
         return Configuration(
             mtu=int(attributes["mtu"]),
             mac=attributes["address"],
             link=parse_link(by_kind[SettingKind.MESSAGE_LEVEL], by_kind[SettingKind.PAUSE]),
-            rings=parse_rings(rings)[1],
+            rings=lengths and lengths[1],
             settings=parse_settings(by_kind),
         )
 

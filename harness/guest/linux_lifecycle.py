@@ -6,7 +6,7 @@ from ipaddress import ip_network
 
 from harness.errors import Unsupported
 from harness.guest.lifecycle import LifecycleOperations
-from harness.guest.linux_system import LINK_DEADLINE_S, LinuxSystem
+from harness.guest.linux_system import LinuxSystem
 from harness.guest.transport import stdout_of
 from harness.station import DUT, NETWORK
 
@@ -135,7 +135,7 @@ class LinuxLifecycle(LinuxSystem, LifecycleOperations):
         # FRAG: inuse 239 memory 690616
         forget = "cd /proc/sys/net && echo 1 >ipv4/ipfrag_time && echo 1 >ipv6/ip6frag_time"
         forgotten = self._until("! grep -q 'FRAG6*: inuse [1-9]' /proc/net/sockstat /proc/net/sockstat6")
-        held = self._held_kib("" if self._named else f"{forget}; {forgotten}")
+        held = self._held_kib("true" if self._named else f"{forget}; {forgotten}")
         end = time.monotonic() + _GIVING_BACK_S
         give_back = "echo 3 >/proc/sys/vm/drop_caches; for one in /sys/kernel/slab/*/shrink; do echo 1 >$one; done"
         while most is not None and held > most and time.monotonic() < end:
@@ -144,4 +144,4 @@ class LinuxLifecycle(LinuxSystem, LifecycleOperations):
 
     def _held_kib(self, first: str) -> int:
         counted = "echo 1 >/proc/sys/vm/stat_refresh; cat /proc/zoneinfo /proc/meminfo"
-        return parse_held(self._ssh.check(f"{first or 'true'}; {counted}", deadline_s=LINK_DEADLINE_S + 30))
+        return parse_held(self._ssh.check(f"{first}; {counted}"))

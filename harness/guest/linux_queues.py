@@ -35,11 +35,11 @@ def parse_maximum_and_current(text: str, name: str) -> tuple[int, int] | None:
     return int(found[0]), int(found[1])
 
 
-def parse_rings(text: str) -> tuple[Rings | None, Rings | None]:
+def parse_rings(text: str) -> tuple[Rings, Rings] | None:
     """Read the longest rings and those in use of what `ethtool -g` prints; None where the driver does not tell."""
     rx, tx = (parse_maximum_and_current(text, name) for name in ("RX", "TX"))
     if rx is None or tx is None:
-        return None, None
+        return None
     return Rings(rx[0], tx[0]), Rings(rx[1], tx[1])
 
 
@@ -145,11 +145,15 @@ class LinuxQueues(LinuxSystem, QueueOperations):
         switch = f"ethtool -K {self.interface} ntuple on >/dev/null 2>&1"
         return parse_rule_refusal(self._ssh.run(f"{switch}; {command}"))
 
+    @property
+    def _shows_rings(self) -> str:
+        return f"ethtool -g {self.interface}"
+
     def _rings(self) -> tuple[Rings, Rings]:
-        most, used = parse_rings(self._ssh.run(f"ethtool -g {self.interface}").stdout)
-        if most is None or used is None:
+        lengths = parse_rings(self._ssh.run(self._shows_rings).stdout)
+        if lengths is None:
             raise Unsupported("ring sizes: the driver does not tell")
-        return most, used
+        return lengths
 
     def _channels(self) -> tuple[int, int]:
         said = self._ssh.run(f"ethtool -l {self.interface}")

@@ -133,7 +133,7 @@ class LinuxSettings(LinuxOffloads, SettingOperations):
 
     def all_settings(self) -> Mapping[SettingKind, Mapping[str, int]]:
         """Return what ethtool shows of every kind."""
-        return parse_settings(dict(zip(SettingKind, self._said(*self._shows()), strict=True)))
+        return parse_settings(dict(zip(SettingKind, self._said(*map(self._shows, SettingKind)), strict=True)))
 
     def settings_lacking(self, kind: SettingKind) -> Mapping[str, int]:
         """Return the parameters of coalescing that ethtool shows as n/a, or the features that it shows as fixed."""
@@ -146,12 +146,12 @@ class LinuxSettings(LinuxOffloads, SettingOperations):
         shown = parse_features(self._shown(SettingKind.FEATURES), groups=False)
         return frozenset(_FEATURE_NAMES.get(name, name) for name, state in shown.items() if state.overruled)
 
-    def _shows(self) -> list[str]:
-        """Return the commands that show all settings, by kind in the order of `SettingKind`."""
-        return [f"ethtool {_SHOWN_BY[kind]} {self.interface}" for kind in SettingKind]
+    def _shows(self, kind: SettingKind) -> str:
+        """Return the command that shows the settings of a kind."""
+        return f"ethtool {_SHOWN_BY[kind]} {self.interface}"
 
     def _shown(self, kind: SettingKind) -> str:
-        return self._ssh.run(f"ethtool {_SHOWN_BY[kind]} {self.interface}").stdout
+        return self._ssh.run(self._shows(kind)).stdout
 
     @contextmanager
     def change_at_once(self) -> Iterator[None]:
