@@ -30,7 +30,7 @@ from harness.endpoint.checksum import wrong_checksums
 from harness.endpoint.stack import Stack
 from harness.endpoint.wire import Wire
 from harness.guest.base import Guest
-from harness.station import DUT, WIRE, solicited_node
+from harness.station import BROADCAST_MAC, DUT, WIRE, solicited_node
 from harness.suite import applies_to, requirement
 from harness.traffic.exchange import (
     DEADLINE_S,
@@ -100,7 +100,7 @@ def _filler(length: int, pattern: bytes = b"\x5a") -> bytes:
 
 
 @requirement("RFC 826 packet reception")
-@pytest.mark.parametrize("target", ["ff:ff:ff:ff:ff:ff", DUT.mac], ids=["broadcast", "unicast"])
+@pytest.mark.parametrize("target", [BROADCAST_MAC, DUT.mac], ids=["broadcast", "unicast"])
 def test_arp_request_is_answered_with_the_duts_addresses(wire: Wire, target: str) -> None:
     """Who asks for the DUT's IPv4 address, by broadcast or directly, is told its MAC address."""
     request = Ether(src=WIRE.mac, dst=target) / ARP(hwsrc=WIRE.mac, psrc=WIRE.ip, pdst=DUT.ip)

@@ -15,7 +15,7 @@ from scapy.supersocket import SuperSocket
 
 from harness.endpoint.base import Capture, Endpoint, padded
 from harness.endpoint.cable import CableEnd, Direction, Record, Tap
-from harness.station import WIRE, solicited_node
+from harness.station import BROADCAST_MAC, WIRE, solicited_node
 
 
 class WireSocket(SuperSocket):
@@ -144,7 +144,7 @@ class Wire(Endpoint):
 
     def resolve(self, ip: str, deadline_s: float = 5.0) -> Packet | None:
         """Ask who has an IPv4 address (RFC 826) and return the answer, or None."""
-        request = Ether(src=WIRE.mac, dst="ff:ff:ff:ff:ff:ff") / ARP(hwsrc=WIRE.mac, psrc=WIRE.ip, pdst=ip)
+        request = Ether(src=WIRE.mac, dst=BROADCAST_MAC) / ARP(hwsrc=WIRE.mac, psrc=WIRE.ip, pdst=ip)
         answers = lambda packet: ARP in packet and packet[ARP].op == 2 and packet[ARP].psrc == ip  # noqa: E731
         return self.ask([padded(request)], answers, deadline_s)
 

@@ -15,7 +15,7 @@ from harness.endpoint.cable import CableStuck, Direction
 from harness.endpoint.wire import Wire
 from harness.errors import NicproofError, Unsupported
 from harness.guest.base import Guest
-from harness.station import DUT, WIRE
+from harness.station import BROADCAST_MAC, DUT, WIRE
 from harness.testbed import Observed, Testbed
 from harness.traffic.exchange import DEADLINE_S, send_in_step
 from harness.traffic.frames import BACKGROUND, HEADER, LOCAL_EXPERIMENT, LONGEST_FRAME, SEED, arp_frame, frame
@@ -40,7 +40,7 @@ def unasked(observed: Observed) -> int:
 
 def broadcast_frames(marker: bytes, count: int) -> list[bytes]:
     """Return frames that every station takes and no stack answers, each with the marker and its number."""
-    head = bytes(Ether(src=WIRE.mac, dst="ff:ff:ff:ff:ff:ff", type=LOCAL_EXPERIMENT))
+    head = bytes(Ether(src=WIRE.mac, dst=BROADCAST_MAC, type=LOCAL_EXPERIMENT))
     return [padded(head + marker + number.to_bytes(4, "big")) for number in range(count)]
 
 
