@@ -26,7 +26,8 @@ APPEND = (
     "initcall_blacklist=jent_mod_init "  # a source of randomness that tests itself for long; the processor has one
     "rcupdate.rcu_expedited=1 "  # what waits for all processors, such as the end of an interface, waits a hundredth
     # What no driver is concerned with and every process pays for, of which each test starts some.
-    "lsm= psi=0 cgroup_disable=memory,cpu,cpuset,io,pids randomize_kstack_offset=off"
+    "lsm= psi=0 cgroup_disable=memory,cpu,cpuset,io,pids randomize_kstack_offset=off hardened_usercopy=off "
+    "init_on_alloc=0"  # zeroing all memory that is given out takes time, and hides what a driver leaves unwritten
 )
 _COMPRESSOR = "lz4"
 _NEEDS_MIB = 500
