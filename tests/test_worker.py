@@ -4,7 +4,8 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -89,6 +90,53 @@ def test_an_interface_that_takes_no_frame_is_the_duts_failure() -> None:
         thread.join()
         for opened in (stream, there):
             opened.close()
+
+
+@pytest.fixture
+def served() -> Iterator[tuple[WorkerConnection, Callable[[], None]]]:
+    """The one connection of a worker in this process, and what ends it."""
+    here, there = socket.socketpair()
+    stream = there.makefile("rwb")
+    thread = threading.Thread(target=worker.Worker().serve, args=(stream, stream))
+    thread.start()
+    connection = WorkerConnection(cast(Any, here))
+
+    def end() -> None:
+        with suppress(OSError):
+            here.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+    yield connection, end
+    end()
+    connection.close()
+    for opened in (stream, there):
+        opened.close()
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+def test_nobody_reads_from_an_echo_that_has_ended(
+    transport: str, served: tuple[WorkerConnection, Callable[[], None]]
+) -> None:
+    """What still waits in a closed socket reads, after a sleep of its system, from whatever has its number by then."""
+    connection, end = served
+    others = set(threading.enumerate())
+    port = connection.ask("serve", address="127.0.0.1", transport=transport)[0]["port"]
+    kind = socket.SOCK_DGRAM if transport == "udp" else socket.SOCK_STREAM
+    with socket.socket(socket.AF_INET, kind) as client:
+        client.settimeout(10)
+        client.connect(("127.0.0.1", port))
+        client.sendall(b"x")
+        assert client.recv(9) == b"x"
+        assert set(threading.enumerate()) > others, "it echoes in the background"
+        end()  # amid a conversation
+    assert set(threading.enumerate()) < others
+
+
+def test_a_capture_is_not_taken_for_another(served: tuple[WorkerConnection, Callable[[], None]]) -> None:
+    connection, _ = served
+    first, second = (connection.ask("capture", interface="lo")[0]["capture"] for _ in range(2))
+    connection.ask("end_capture", capture=first)
+    assert connection.ask("capture", interface="lo")[0]["capture"] not in (first, second)
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp"])

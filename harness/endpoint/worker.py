@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib
+import itertools
 import json
 import os
 import select
@@ -201,18 +202,46 @@ class Capture:
         os.close(self._stopped)
 
 
-def _echo_datagrams(service: socket.socket) -> None:
-    while True:
-        data, peer = service.recvfrom(65536)
-        service.sendto(data, peer)
+class Echo:
+    """Sends back what comes to a socket, in the background, until it is closed.
 
+    Its thread has ended before the socket is closed. A system call that waits there is made again after a sleep of the
+    system, with the same number (Linux restarts it), and would read what another socket gets that has it by then.
+    """
 
-def _echo_streams(service: socket.socket) -> None:
-    while True:
-        connection, _ = service.accept()
+    def __init__(self, service: socket.socket) -> None:
+        self._service = service
+        service.setblocking(False)  # a datagram with a wrong checksum can be waited for, but not read
+        self._stop, self._stopped = socket.socketpair()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        echo = self._echo_datagram if self._service.type == socket.SOCK_DGRAM else self._echo_stream
+        while self._may_read(self._service):
+            with contextlib.suppress(OSError):  # a network that fails loses an answer
+                echo()
+
+    def _may_read(self, source: socket.socket) -> bool:
+        """Wait until there is something to read; false if it is time to end."""
+        return self._stop not in select.select([source, self._stop], [], [])[0]
+
+    def _echo_datagram(self) -> None:
+        self._service.sendto(*self._service.recvfrom(65536))
+
+    def _echo_stream(self) -> None:
+        connection, _ = self._service.accept()
         with connection:
-            while data := connection.recv(65536):
+            connection.settimeout(SEND_DEADLINE_S)  # a peer that is gone takes nothing
+            while self._may_read(connection) and (data := connection.recv(65536)):
                 connection.sendall(data)
+
+    def close(self) -> None:
+        """End it, and close the socket."""
+        self._stopped.close()
+        self._thread.join()
+        self._service.close()
+        self._stop.close()
 
 
 class Worker:
@@ -220,8 +249,9 @@ class Worker:
 
     def __init__(self) -> None:
         self._captures: dict[int, Capture] = {}
+        self._numbers = itertools.count()
         self._senders: dict[str, Any] = {}
-        self._services: list[socket.socket] = []
+        self._services: list[Echo] = []
 
     def serve(self, incoming: BinaryIO, outgoing: BinaryIO) -> None:
         """Answer requests until the stream ends."""
@@ -288,7 +318,7 @@ class Worker:
         self, blob: bytes, interface: str, promiscuous: bool = False, outgoing: bool = False
     ) -> tuple[dict[str, Any], bytes]:
         """Begin a capture of the frames that come, or go out, and hold the blob; from the answer on none is missed."""
-        number = len(self._captures)
+        number = next(self._numbers)
         self._captures[number] = Capture(interface, blob, promiscuous, outgoing)
         return {"capture": number}, b""
 
@@ -328,12 +358,10 @@ class Worker:
         kind = {"udp": socket.SOCK_DGRAM, "tcp": socket.SOCK_STREAM}[transport]
         family, _, _, _, where = socket.getaddrinfo(address, 0, type=kind)[0]
         service = socket.socket(family, kind)
-        self._services.append(service)
         service.bind(where)
         if transport == "tcp":
             service.listen(8)
-        echo = _echo_datagrams if transport == "udp" else _echo_streams
-        threading.Thread(target=echo, args=(service,), daemon=True).start()
+        self._services.append(Echo(service))
         return {"port": service.getsockname()[1]}, b""
 
     def do_ask(
