@@ -132,8 +132,8 @@ def in_background(act: Callable[[], object], interval_s: float) -> Iterator[None
         raise errors[0]
 
 
-def flood(*sends: Callable[[], object], seconds: float) -> None:
-    """Call each of `sends` over and over, all at the same time, for so many seconds.
+def flood(*sends: Callable[[], object], seconds: float, times: int = 0) -> None:
+    """Call each of `sends` over and over, all at the same time, for so many seconds and `times` at least.
 
     Raises:
         NicproofError: theirs.
@@ -141,8 +141,10 @@ def flood(*sends: Callable[[], object], seconds: float) -> None:
     end = time.monotonic() + seconds
 
     def keep_sending(send: Callable[[], object]) -> None:
-        while time.monotonic() < end:
+        sent = 0
+        while sent < times or time.monotonic() < end:
             send()
+            sent += 1
 
     with ThreadPoolExecutor(len(sends), "flood") as threads:
         for sending in [threads.submit(keep_sending, send) for send in sends]:
