@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -73,31 +74,21 @@ class Stuck:
         self._nobody.close()
 
 
-def test_an_interface_that_takes_no_frame_is_the_duts_failure() -> None:
-    here, there = socket.socketpair()
-    served = worker.Worker()
-    served._senders["eth1"] = Stuck()
-    stream = there.makefile("rwb")
-    thread = threading.Thread(target=served.serve, args=(stream, stream))
-    thread.start()
-    connection = WorkerConnection(cast(Any, here))
-    try:
-        with pytest.raises(CableStuck, match=r"^the cable is stuck: eth1 took no frame for \d+ s$"):
-            RemoteEndpoint(connection, "eth1").send(bytes(60), repeat=10_000)
-    finally:
-        here.shutdown(socket.SHUT_RDWR)
-        connection.close()
-        thread.join()
-        for opened in (stream, there):
-            opened.close()
+@dataclass(frozen=True)
+class Served:
+    """A worker in this process, its one connection, and what ends that."""
+
+    worker: worker.Worker
+    connection: WorkerConnection
+    end: Callable[[], None]
 
 
 @pytest.fixture
-def served() -> Iterator[tuple[WorkerConnection, Callable[[], None]]]:
-    """The one connection of a worker in this process, and what ends it."""
+def served() -> Iterator[Served]:
     here, there = socket.socketpair()
+    serving = worker.Worker()
     stream = there.makefile("rwb")
-    thread = threading.Thread(target=worker.Worker().serve, args=(stream, stream))
+    thread = threading.Thread(target=serving.serve, args=(stream, stream))
     thread.start()
     connection = WorkerConnection(cast(Any, here))
 
@@ -106,21 +97,24 @@ def served() -> Iterator[tuple[WorkerConnection, Callable[[], None]]]:
             here.shutdown(socket.SHUT_RDWR)
         thread.join()
 
-    yield connection, end
+    yield Served(serving, connection, end)
     end()
     connection.close()
     for opened in (stream, there):
         opened.close()
 
 
+def test_an_interface_that_takes_no_frame_is_the_duts_failure(served: Served) -> None:
+    served.worker._senders["eth1"] = Stuck()
+    with pytest.raises(CableStuck, match=r"^the cable is stuck: eth1 took no frame for \d+ s$"):
+        RemoteEndpoint(served.connection, "eth1").send(bytes(60), repeat=10_000)
+
+
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
-def test_nobody_reads_from_an_echo_that_has_ended(
-    transport: str, served: tuple[WorkerConnection, Callable[[], None]]
-) -> None:
+def test_nobody_reads_from_an_echo_that_has_ended(transport: str, served: Served) -> None:
     """What still waits in a closed socket reads, after a sleep of its system, from whatever has its number by then."""
-    connection, end = served
     others = set(threading.enumerate())
-    port = connection.ask("serve", address="127.0.0.1", transport=transport)[0]["port"]
+    port = served.connection.ask("serve", address="127.0.0.1", transport=transport)[0]["port"]
     kind = socket.SOCK_DGRAM if transport == "udp" else socket.SOCK_STREAM
     with socket.socket(socket.AF_INET, kind) as client:
         client.settimeout(10)
@@ -128,15 +122,15 @@ def test_nobody_reads_from_an_echo_that_has_ended(
         client.sendall(b"x")
         assert client.recv(9) == b"x"
         assert set(threading.enumerate()) > others, "it echoes in the background"
-        end()  # amid a conversation
+        served.end()  # amid a conversation
     assert set(threading.enumerate()) < others
 
 
-def test_a_capture_is_not_taken_for_another(served: tuple[WorkerConnection, Callable[[], None]]) -> None:
-    connection, _ = served
-    first, second = (connection.ask("capture", interface="lo")[0]["capture"] for _ in range(2))
-    connection.ask("end_capture", capture=first)
-    assert connection.ask("capture", interface="lo")[0]["capture"] not in (first, second)
+def test_a_capture_is_not_taken_for_another(served: Served) -> None:
+    ask_for = served.connection.ask
+    first, second = (ask_for("capture", interface="lo")[0]["capture"] for _ in range(2))
+    ask_for("end_capture", capture=first)
+    assert ask_for("capture", interface="lo")[0]["capture"] not in (first, second)
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
